@@ -1,0 +1,3 @@
+//! What is the matter with the two sides.
+
+pub mod facts;

@@ -1,0 +1,11 @@
+//! forkpoint: why a PostgreSQL server will not rejoin its cluster, found offline.
+//!
+//! The layers and their one-way dependencies are in ARCHITECTURE.md.
+
+pub mod diagnosis;
+pub mod findings;
+pub mod names;
+pub mod pg;
+pub mod scan;
+pub mod source;
+pub mod wal;

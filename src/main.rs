@@ -1,0 +1,3 @@
+//! The `forkpoint` program.
+
+fn main() {}

@@ -1,0 +1,54 @@
+//! Names of relations, read without a server.
+
+use std::collections::HashMap;
+
+use crate::pg::{Oid, RelFile};
+
+/// A relation's name and what the catalog says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelName {
+    /// Database; `None` for shared relations.
+    pub database: Option<String>,
+    /// Schema.
+    pub schema: String,
+    /// Relation.
+    pub name: String,
+    /// OID of the relation (not its file number).
+    pub oid: Oid,
+    /// `relkind`: `r` table, `i` index, `t` TOAST table, `S` sequence, `m` materialized view …
+    pub kind: char,
+    /// `relpersistence`: `p`, `u`, `t`.
+    pub persistence: char,
+    /// For a TOAST table or its index: the table it belongs to, `schema.name`.
+    pub toast_of: Option<String>,
+    /// Read from the source because it is gone on the target.
+    pub from_source: bool,
+}
+
+/// Names of databases, tablespaces and relations.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// By file numbers, as WAL names relations.
+    pub relations: HashMap<RelFile, RelName>,
+    /// Databases by OID.
+    pub databases: HashMap<Oid, String>,
+    /// Tablespaces by OID.
+    pub tablespaces: HashMap<Oid, String>,
+    /// What could not be read, each a sentence with the file.
+    pub problems: Vec<String>,
+    /// The target's catalog was brought up to date by replaying its WAL in memory.
+    pub replayed: bool,
+}
+
+impl Names {
+    /// `database.schema.name`, `schema.name` for shared relations, or the numbers where no name is known.
+    pub fn describe(&self, rel: RelFile) -> String {
+        match self.relations.get(&rel) {
+            Some(RelName { database: Some(database), schema, name, .. }) => {
+                format!("{database}.{schema}.{name}")
+            }
+            Some(RelName { schema, name, .. }) => format!("{schema}.{name}"),
+            None => rel.to_string(),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! PostgreSQL's values and on-disk structures, from bytes to values. Pure: no file is opened here.
+
+pub mod bytes;
+pub mod control;
+pub mod history;
+pub mod lsn;
+pub mod relfile;
+pub mod version;
+pub mod walname;
+
+pub use lsn::Lsn;
+pub use relfile::{BlockNumber, Fork, Oid, RelFile};
+pub use version::Major;
+pub use walname::{SegmentSize, TimelineId, WalName};
+
+/// Size of a relation page in bytes (`BLCKSZ`); clusters built with another size are refused by name.
+pub const BLOCK_SIZE: usize = 8192;
+
+/// Transaction identifier without its epoch (`TransactionId`).
+pub type Xid = u32;
+
+/// Microseconds since 2000-01-01 00:00 UTC (`TimestampTz`).
+pub type TimestampTz = i64;

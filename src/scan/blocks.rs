@@ -1,0 +1,172 @@
+//! Sets of block numbers as chunked bitmaps.
+
+use crate::pg::BlockNumber;
+
+/// Blocks per chunk.
+const CHUNK: u32 = 65_536;
+
+/// A set of block numbers: at most 8 KiB per 65,536 blocks in which one is set, less where only low ones are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlockSet {
+    /// Chunk number and its bitmap, sorted; a bitmap is as long as its highest block needs.
+    chunks: Vec<(u16, Vec<u64>)>,
+    /// Index of the chunk used last: neighbouring blocks come in a row.
+    last: usize,
+    len: u64,
+}
+
+impl BlockSet {
+    /// Adds a block; true if it was not there.
+    #[inline]
+    pub fn insert(&mut self, block: BlockNumber) -> bool {
+        let chunk = (block / CHUNK) as u16;
+        let words = match self.chunks.get_mut(self.last) {
+            Some((number, words)) if *number == chunk => words,
+            _ => {
+                let at = match self.chunks.binary_search_by_key(&chunk, |c| c.0) {
+                    Ok(at) => at,
+                    Err(at) => {
+                        self.chunks.insert(at, (chunk, Vec::new()));
+                        at
+                    }
+                };
+                self.last = at;
+                match self.chunks.get_mut(at) {
+                    Some((_, words)) => words,
+                    None => return false,
+                }
+            }
+        };
+        let within = block % CHUNK;
+        let (word, bit) = ((within / 64) as usize, 1u64 << (within % 64));
+        if word >= words.len() {
+            words.resize((word + 1).next_power_of_two(), 0);
+        }
+        let Some(slot) = words.get_mut(word) else { return false };
+        let new = *slot & bit == 0;
+        *slot |= bit;
+        self.len += u64::from(new);
+        new
+    }
+
+    /// Whether the block is in the set.
+    pub fn contains(&self, block: BlockNumber) -> bool {
+        let within = block % CHUNK;
+        self.chunks
+            .binary_search_by_key(&((block / CHUNK) as u16), |c| c.0)
+            .ok()
+            .and_then(|at| self.chunks.get(at)?.1.get((within / 64) as usize))
+            .is_some_and(|word| word & (1 << (within % 64)) != 0)
+    }
+
+    /// Number of blocks.
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// True for the empty set.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds every block of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        for (chunk, theirs) in &other.chunks {
+            let at = match self.chunks.binary_search_by_key(chunk, |c| c.0) {
+                Ok(at) => at,
+                Err(at) => {
+                    self.chunks.insert(at, (*chunk, Vec::new()));
+                    at
+                }
+            };
+            let Some((_, ours)) = self.chunks.get_mut(at) else { continue };
+            if ours.len() < theirs.len() {
+                ours.resize(theirs.len(), 0);
+            }
+            for (mine, their) in ours.iter_mut().zip(theirs) {
+                self.len += u64::from((their & !*mine).count_ones());
+                *mine |= their;
+            }
+        }
+    }
+
+    /// How many blocks both sets hold.
+    pub fn common(&self, other: &Self) -> u64 {
+        let mut sum = 0;
+        for (chunk, ours) in &self.chunks {
+            if let Ok(at) = other.chunks.binary_search_by_key(chunk, |c| c.0)
+                && let Some((_, theirs)) = other.chunks.get(at)
+            {
+                sum += ours.iter().zip(theirs).map(|(a, b)| u64::from((a & b).count_ones())).sum::<u64>();
+            }
+        }
+        sum
+    }
+
+    /// The blocks, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = BlockNumber> + '_ {
+        self.chunks.iter().flat_map(|(chunk, words)| {
+            let base = u32::from(*chunk) * CHUNK;
+            words.iter().enumerate().flat_map(move |(index, &word)| {
+                let mut left = word;
+                std::iter::from_fn(move || {
+                    if left == 0 {
+                        return None;
+                    }
+                    let bit = left.trailing_zeros();
+                    left &= left - 1;
+                    Some(base + index as u32 * 64 + bit)
+                })
+            })
+        })
+    }
+
+    /// The blocks as inclusive ranges, ascending and not touching each other.
+    pub fn ranges(&self) -> impl Iterator<Item = (BlockNumber, BlockNumber)> + '_ {
+        let mut blocks = self.iter().peekable();
+        std::iter::from_fn(move || {
+            let first = blocks.next()?;
+            let mut last = first;
+            while let Some(next) = blocks.next_if(|&b| b == last.wrapping_add(1)) {
+                last = next;
+            }
+            Some((first, last))
+        })
+    }
+}
+
+impl FromIterator<BlockNumber> for BlockSet {
+    fn from_iter<I: IntoIterator<Item = BlockNumber>>(blocks: I) -> Self {
+        let mut set = Self::default();
+        for block in blocks {
+            set.insert(block);
+        }
+        set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn is_a_set(a: Vec<u32>, b in proptest::collection::vec(0u32..300, 0..200)) {
+            let both: BTreeSet<u32> = a.iter().chain(&b).copied().collect();
+            let (left, right): (BlockSet, BlockSet) = (a.iter().copied().collect(), b.iter().copied().collect());
+            let mut merged = left.clone();
+            merged.merge(&right);
+            prop_assert_eq!(merged.len(), both.len() as u64);
+            prop_assert!(merged.iter().eq(both.iter().copied()));
+            prop_assert!(both.iter().all(|&x| merged.contains(x)));
+            let common = a.iter().collect::<BTreeSet<_>>().intersection(&b.iter().collect()).count();
+            prop_assert_eq!(left.common(&right), common as u64);
+            let spread: Vec<u32> = merged.ranges().flat_map(|(x, y)| x..=y).collect();
+            prop_assert!(spread.into_iter().eq(both.iter().copied()));
+        }
+    }
+}
