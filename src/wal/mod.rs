@@ -1,4 +1,16 @@
 //! The write-ahead log, from bytes to records. Pure: no file is opened here.
 
+pub mod crc;
+pub mod framer;
+pub mod page;
+pub mod problem;
+pub mod record;
+pub mod rmgr;
+pub mod xact;
+
+pub use page::Format;
+pub use problem::Problem;
+pub use record::Record;
+
 /// Size of a WAL page in bytes (`XLOG_BLCKSZ`); clusters built with another size are refused by name.
 pub const PAGE_SIZE: usize = 8192;

@@ -1,0 +1,350 @@
+//! WAL records from 9.5 on (`XLogRecord` and what follows it, xlogrecord.h).
+
+use crate::pg::bytes::{Bytes, Short};
+use crate::pg::{BlockNumber, Fork, Lsn, Major, RelFile, Xid};
+
+/// Size of the fixed header in bytes (`SizeOfXLogRecord`).
+pub const HEADER_SIZE: usize = 24;
+/// No set of fragment headers is longer than this (bytes, fixed header included): 33 blocks of at most 27 bytes each
+/// and the four short ones.
+pub const MAX_HEADERS: usize = 1024;
+/// Longest record that a server writes or reads (`XLogRecordMaxSize`), in bytes.
+pub const MAX_LENGTH: u32 = 1020 << 20;
+
+/// The record changes relation files beyond its block references (`XLR_SPECIAL_REL_UPDATE`).
+pub const SPECIAL_REL_UPDATE: u8 = 0x01;
+
+const FORK_MASK: u8 = 0x0F;
+const HAS_IMAGE: u8 = 0x10;
+const HAS_DATA: u8 = 0x20;
+const WILL_INIT: u8 = 0x40;
+const SAME_REL: u8 = 0x80;
+
+const MAX_BLOCK_ID: u8 = 32;
+const ID_DATA_SHORT: u8 = 255;
+const ID_DATA_LONG: u8 = 254;
+const ID_ORIGIN: u8 = 253;
+const ID_TOPLEVEL_XID: u8 = 252;
+
+/// A record whose place, header and CRC were found valid.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Where it starts.
+    pub lsn: Lsn,
+    /// Where it ends, not rounded up (`EndRecPtr` is this, aligned; after a switch the next segment's start).
+    pub end: Lsn,
+    /// Its transaction, 0 for none.
+    pub xid: Xid,
+    /// Start of the record before it.
+    pub prev: Lsn,
+    /// Flags in the low, operation in the high half.
+    pub info: u8,
+    /// Resource manager.
+    pub rmid: u8,
+    /// Length as its header says, in bytes.
+    pub total_len: u32,
+    /// The record with its header. A reader that was not asked for whole records may give less than `total_len`
+    /// bytes of one that lies on several pages, but all fragment headers always.
+    pub bytes: &'a [u8],
+}
+
+/// The inside of a record does not add up although its CRC is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeError(pub &'static str);
+
+impl From<Short> for DecodeError {
+    fn from(_: Short) -> Self {
+        Self("record with invalid length")
+    }
+}
+
+/// How a full-page image is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Compression {
+    None,
+    Pglz,
+    Lz4,
+    Zstd,
+}
+
+/// Header of a full-page image (`XLogRecordBlockImageHeader`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageHeader {
+    /// Length in the record in bytes.
+    pub len: u16,
+    /// Where the left-out zeros begin in the page.
+    pub hole_offset: u16,
+    /// How many zeros were left out.
+    pub hole_length: u16,
+    /// How it is packed.
+    pub compression: Compression,
+    /// To be restored at replay; otherwise it is there for consistency checks only.
+    pub apply: bool,
+}
+
+/// Header of a block reference (`XLogRecordBlockHeader`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockHeader {
+    /// Number of the reference within the record, 0 to 32.
+    pub id: u8,
+    /// The relation.
+    pub rel: RelFile,
+    /// The relation fork.
+    pub fork: Fork,
+    /// The block.
+    pub block: BlockNumber,
+    /// Replay builds the page from nothing.
+    pub will_init: bool,
+    /// The full-page image, if it has one.
+    pub image: Option<ImageHeader>,
+    /// Length of the data that belong to the block, in bytes.
+    pub data_len: u16,
+}
+
+/// One fragment header of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fragment {
+    /// A block reference.
+    Block(BlockHeader),
+    /// Main data of so many bytes.
+    Main(u32),
+    /// Replication origin.
+    Origin(u16),
+    /// Transaction to which the record's subtransaction belongs (14+).
+    TopLevelXid(Xid),
+}
+
+/// Goes through the fragment headers of a record.
+#[derive(Debug)]
+pub struct Fragments<'a> {
+    bytes: Bytes<'a>,
+    total: usize,
+    announced: usize,
+    last_rel: Option<RelFile>,
+    next_id: u8,
+    major: Major,
+}
+
+impl<'a> Fragments<'a> {
+    /// The fragment headers of `record`, written by `major`.
+    #[inline]
+    pub fn new(record: &Record<'a>, major: Major) -> Self {
+        Self {
+            bytes: Bytes::new(record.bytes.get(HEADER_SIZE..).unwrap_or_default()),
+            total: (record.total_len as usize).saturating_sub(HEADER_SIZE),
+            announced: 0,
+            last_rel: None,
+            next_id: 0,
+            major,
+        }
+    }
+
+    /// The next header, `None` behind the last.
+    ///
+    /// # Errors
+    /// The headers contradict each other or the record's length.
+    #[inline]
+    pub fn next_fragment(&mut self) -> Result<Option<Fragment>, DecodeError> {
+        if self.bytes.position() + self.announced >= self.total {
+            if self.bytes.position() + self.announced > self.total {
+                return Err(DecodeError("record with invalid length"));
+            }
+            return Ok(None);
+        }
+        let id = self.bytes.u8()?;
+        let fragment = match id {
+            0..=MAX_BLOCK_ID => Fragment::Block(self.block(id)?),
+            ID_DATA_SHORT => {
+                let len = u32::from(self.bytes.u8()?);
+                self.announced += len as usize;
+                Fragment::Main(len)
+            }
+            ID_DATA_LONG => {
+                let len = self.bytes.u32()?;
+                self.announced += len as usize;
+                Fragment::Main(len)
+            }
+            ID_ORIGIN => Fragment::Origin(self.bytes.u16()?),
+            ID_TOPLEVEL_XID if self.major >= Major::V14 => Fragment::TopLevelXid(self.bytes.u32()?),
+            _ => return Err(DecodeError("invalid block_id")),
+        };
+        // the main data are the last fragment: what comes next is payload
+        if matches!(fragment, Fragment::Main(_)) && self.bytes.position() + self.announced != self.total {
+            return Err(DecodeError("record with invalid length"));
+        }
+        Ok(Some(fragment))
+    }
+
+    #[inline]
+    fn block(&mut self, id: u8) -> Result<BlockHeader, DecodeError> {
+        if id < self.next_id {
+            return Err(DecodeError("out-of-order block_id"));
+        }
+        self.next_id = id + 1;
+        let flags = self.bytes.u8()?;
+        let data_len = self.bytes.u16()?;
+        let Some(fork) = Fork::from_number(flags & FORK_MASK) else {
+            return Err(DecodeError("invalid fork number"));
+        };
+        if (flags & HAS_DATA != 0) != (data_len != 0) {
+            return Err(DecodeError("BKPBLOCK_HAS_DATA and the data length disagree"));
+        }
+        self.announced += usize::from(data_len);
+        let image = if flags & HAS_IMAGE == 0 { None } else { Some(self.image()?) };
+        let rel = if flags & SAME_REL == 0 {
+            RelFile { spc: self.bytes.u32()?, db: self.bytes.u32()?, rel: self.bytes.u32()? }
+        } else {
+            self.last_rel.ok_or(DecodeError("BKPBLOCK_SAME_REL set but no previous rel"))?
+        };
+        self.last_rel = Some(rel);
+        let block = self.bytes.u32()?;
+        Ok(BlockHeader { id, rel, fork, block, will_init: flags & WILL_INIT != 0, image, data_len })
+    }
+
+    #[inline]
+    fn image(&mut self) -> Result<ImageHeader, DecodeError> {
+        const HAS_HOLE: u8 = 1;
+        let len = self.bytes.u16()?;
+        let hole_offset = self.bytes.u16()?;
+        let info = self.bytes.u8()?;
+        let (compression, apply) = if self.major >= Major::V15 {
+            let compression = match info & (4 | 8 | 16) {
+                0 => Compression::None,
+                4 => Compression::Pglz,
+                8 => Compression::Lz4,
+                16 => Compression::Zstd,
+                _ => return Err(DecodeError("image with several compression methods")),
+            };
+            (compression, info & 2 != 0)
+        } else {
+            let compression = if info & 2 == 0 { Compression::None } else { Compression::Pglz };
+            (compression, self.major < Major::V10 || info & 4 != 0)
+        };
+        let page = crate::pg::BLOCK_SIZE as u16;
+        let hole_length = if compression == Compression::None {
+            page.checked_sub(len).ok_or(DecodeError("image longer than a page"))?
+        } else if info & HAS_HOLE == 0 {
+            0
+        } else {
+            self.bytes.u16()?
+        };
+        if (info & HAS_HOLE != 0) != (hole_length != 0) || hole_offset.saturating_add(hole_length) > page {
+            return Err(DecodeError("image with an impossible hole"));
+        }
+        self.announced += usize::from(len);
+        Ok(ImageHeader { len, hole_offset, hole_length, compression, apply })
+    }
+}
+
+/// A full-page image with its bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Image<'a> {
+    /// Where the left-out zeros begin in the page.
+    pub hole_offset: u16,
+    /// How many zeros were left out.
+    pub hole_length: u16,
+    /// To be restored at replay.
+    pub apply: bool,
+    /// How `bytes` is packed.
+    pub compression: Compression,
+    /// As they stand in the record.
+    pub bytes: &'a [u8],
+}
+
+/// A block reference with its bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockRef<'a> {
+    /// Number of the reference within the record.
+    pub id: u8,
+    /// The relation.
+    pub rel: RelFile,
+    /// The relation fork.
+    pub fork: Fork,
+    /// The block.
+    pub block: BlockNumber,
+    /// Replay builds the page from nothing.
+    pub will_init: bool,
+    /// Full-page image.
+    pub image: Option<Image<'a>>,
+    /// Data that belong to the block.
+    pub data: &'a [u8],
+}
+
+/// A record taken apart.
+#[derive(Debug, Clone, Default)]
+pub struct Decoded<'a> {
+    /// Block references in the order of the record; find them by `id`, never by place.
+    pub blocks: Vec<BlockRef<'a>>,
+    /// Main data.
+    pub main: &'a [u8],
+    /// Replication origin.
+    pub origin: Option<u16>,
+    /// Transaction to which the record's subtransaction belongs (14+).
+    pub toplevel_xid: Option<Xid>,
+}
+
+impl<'a> Decoded<'a> {
+    /// The block reference with this id.
+    pub fn block(&self, id: u8) -> Option<&BlockRef<'a>> {
+        self.blocks.iter().find(|b| b.id == id)
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Takes the record apart without copying.
+    ///
+    /// # Errors
+    /// The inside does not add up, or the reader gave only its first bytes.
+    pub fn decode(&self, major: Major) -> Result<Decoded<'a>, DecodeError> {
+        let mut fragments = Fragments::new(self, major);
+        let mut headers = Vec::new();
+        let (mut main_len, mut origin, mut toplevel_xid) = (0usize, None, None);
+        while let Some(fragment) = fragments.next_fragment()? {
+            match fragment {
+                Fragment::Block(header) => headers.push(header),
+                Fragment::Main(len) => main_len = len as usize,
+                Fragment::Origin(id) => origin = Some(id),
+                Fragment::TopLevelXid(xid) => toplevel_xid = Some(xid),
+            }
+        }
+        let mut payload = fragments.bytes;
+        let mut blocks = Vec::with_capacity(headers.len());
+        for header in headers {
+            let image = match header.image {
+                Some(image) => Some(Image {
+                    hole_offset: image.hole_offset,
+                    hole_length: image.hole_length,
+                    apply: image.apply,
+                    compression: image.compression,
+                    bytes: payload.take(usize::from(image.len))?,
+                }),
+                None => None,
+            };
+            blocks.push(BlockRef {
+                id: header.id,
+                rel: header.rel,
+                fork: header.fork,
+                block: header.block,
+                will_init: header.will_init,
+                image,
+                data: payload.take(usize::from(header.data_len))?,
+            });
+        }
+        Ok(Decoded { blocks, main: payload.take(main_len)?, origin, toplevel_xid })
+    }
+
+    /// The main data, without taking the rest apart; `None` if the record is not whole or does not add up.
+    pub fn main_data(&self, major: Major) -> Option<&'a [u8]> {
+        let mut fragments = Fragments::new(self, major);
+        let mut main_len = 0usize;
+        while let Some(fragment) = fragments.next_fragment().ok()? {
+            if let Fragment::Main(len) = fragment {
+                main_len = len as usize;
+            }
+        }
+        let whole = self.bytes.get(..self.total_len as usize)?;
+        whole.get(whole.len().checked_sub(main_len)?..)
+    }
+}
