@@ -135,6 +135,8 @@ pub struct Xact {
     pub relations: u32,
     /// Number of subtransactions that the end record names.
     pub subxacts: u32,
+    /// Its PREPARE record in the scanned range: before the divergence, only the decision is lost.
+    pub prepared_lsn: Option<Lsn>,
     /// Global identifier of a prepared transaction.
     pub gid: Option<Box<str>>,
 }

@@ -117,6 +117,11 @@ impl Framer {
         }
     }
 
+    /// Changes where records are no longer begun, for the pages to come.
+    pub const fn set_limit(&mut self, limit: Lsn) {
+        self.limit = limit;
+    }
+
     /// Start of the last valid record; 0/0 before the first.
     pub const fn last_record(&self) -> Lsn {
         self.prev
