@@ -1,7 +1,10 @@
 //! Everything that opens a file; all of it read-only.
 
+pub mod archive;
+pub mod compress;
 pub mod datadir;
 pub mod leftovers;
+pub mod restore;
 pub mod settings;
 pub mod slots;
 pub mod trees;
