@@ -253,6 +253,11 @@ pub enum Loss {
         /// Commit time of the last.
         last: i64,
     },
+    /// No commit, but transactions that were prepared after the divergence and wait for their decision.
+    PreparedOnly {
+        /// How many.
+        prepared: u64,
+    },
     /// The target's WAL after the divergence could not be read to its end: at least so many commits.
     AtLeast {
         /// Commits seen before reading stopped.

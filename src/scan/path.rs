@@ -1,29 +1,24 @@
 //! The WAL that one history went through, whatever files it lies in.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use crate::pg::history::History;
 use crate::pg::{Lsn, TimelineId};
-use crate::wal::{Format, PAGE_SIZE, Problem};
-
-/// A segment, opened for reading.
-#[derive(Debug, Clone)]
-pub struct OpenSegment {
-    /// Plain bytes of the segment: the file itself, or its unpacked content.
-    pub file: Arc<File>,
-    /// What it is called, for messages.
-    pub path: PathBuf,
-    /// Length in bytes.
-    pub len: u64,
-}
+use crate::source::walset::{Segment, WalSet};
+use crate::wal::{Format, Problem};
 
 /// Where segments come from.
 pub trait Segments: Sync {
     /// The segment of that timeline and number, if there is a usable copy.
-    fn open(&self, timeline: TimelineId, segno: u64) -> Option<OpenSegment>;
+    fn open(&self, timeline: TimelineId, segno: u64) -> Option<Segment>;
+}
+
+/// All places of one side; a copy that is cut short is better than none, the reader sees where it ends.
+impl Segments for WalSet {
+    fn open(&self, timeline: TimelineId, segno: u64) -> Option<Segment> {
+        match Self::open(self, timeline, segno) {
+            Ok(found) => found,
+            Err(_) => self.open_damaged(timeline, segno),
+        }
+    }
 }
 
 /// A run of WAL along one history.
@@ -41,7 +36,7 @@ pub struct WalPath<'a> {
 #[derive(Debug, Clone)]
 pub struct PathSegment {
     /// The file.
-    pub segment: OpenSegment,
+    pub segment: Segment,
     /// The timeline that the file is of.
     pub timeline: TimelineId,
     /// Records from here on are not the history's: the file is of a timeline that ends there.
@@ -71,22 +66,14 @@ impl WalPath<'_> {
     }
 }
 
-impl OpenSegment {
-    /// Reads whole pages from `offset` on into `buffer` (both multiples of the page size).
-    ///
-    /// # Errors
-    /// The file ends before, or cannot be read; `at` is the LSN of `offset`.
-    pub fn read_pages(&self, offset: u64, buffer: &mut [u8], at: Lsn) -> Result<(), Problem> {
-        self.file.read_exact_at(buffer, offset).map_err(|_| Problem::ShortFile { at })
-    }
-
-    /// One page.
-    ///
-    /// # Errors
-    /// As [`Self::read_pages`].
-    pub fn page(&self, offset: u64, at: Lsn) -> Result<Box<[u8; PAGE_SIZE]>, Problem> {
-        let mut page = Box::new([0; PAGE_SIZE]);
-        self.read_pages(offset, page.as_mut_slice(), at)?;
-        Ok(page)
+/// Reads whole pages of `segment` from `offset` on into `buffer` (both multiples of the page size); `at` is the LSN of
+/// `offset`.
+///
+/// # Errors
+/// The file ends before, or cannot be read.
+pub fn read_pages(segment: &Segment, offset: u64, buffer: &mut [u8], at: Lsn) -> Result<(), Problem> {
+    match segment.read_at(offset, buffer) {
+        Ok(read) if read == buffer.len() => Ok(()),
+        _ => Err(Problem::ShortFile { at }),
     }
 }

@@ -1,15 +1,28 @@
 //! How far a long piece of work is, seen from another thread, and the wish to stop it.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum Phase {
+    Opening = 0,
+    Comparing = 1,
+    ScanningTarget = 2,
+    ScanningSource = 3,
+    Naming = 4,
+    Concluding = 5,
+}
 
 /// Shared between the engine and whoever watches it.
 #[derive(Debug, Default)]
 pub struct Progress {
-    cancelled: AtomicBool,
+    phase: AtomicU8,
     done: AtomicU64,
     total: AtomicU64,
-    phase: Mutex<&'static str>,
+    cancel: Arc<AtomicBool>,
 }
 
 /// Work was stopped because the watcher asked for it.
@@ -18,9 +31,14 @@ pub struct Progress {
 pub struct Cancelled;
 
 impl Progress {
+    /// A progress that stops when `cancel` becomes true.
+    pub fn with_cancel(cancel: Arc<AtomicBool>) -> Self {
+        Self { cancel, ..Self::default() }
+    }
+
     /// Asks the work to stop; it does within milliseconds.
     pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        self.cancel.store(true, Ordering::Relaxed);
     }
 
     /// To be asked between pieces of work that take milliseconds.
@@ -28,16 +46,14 @@ impl Progress {
     /// # Errors
     /// The watcher wants the work to stop.
     pub fn check(&self) -> Result<(), Cancelled> {
-        if self.cancelled.load(Ordering::Relaxed) { Err(Cancelled) } else { Ok(()) }
+        if self.cancel.load(Ordering::Relaxed) { Err(Cancelled) } else { Ok(()) }
     }
 
-    /// A new phase of `total` bytes begins.
-    pub fn begin(&self, phase: &'static str, total: u64) {
+    /// A new phase of `total` bytes begins (0: unknown).
+    pub fn begin(&self, phase: Phase, total: u64) {
         self.done.store(0, Ordering::Relaxed);
         self.total.store(total, Ordering::Relaxed);
-        if let Ok(mut current) = self.phase.lock() {
-            *current = phase;
-        }
+        self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
     /// So many more bytes are done.
@@ -45,9 +61,20 @@ impl Progress {
         self.done.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Phase in words, bytes done, bytes in all (0: unknown).
-    pub fn now(&self) -> (&'static str, u64, u64) {
-        let phase = self.phase.lock().map_or("", |p| *p);
-        (phase, self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    /// Bytes done and bytes in all of this phase (0: unknown).
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    }
+
+    /// The phase.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Opening,
+            1 => Phase::Comparing,
+            2 => Phase::ScanningTarget,
+            3 => Phase::ScanningSource,
+            4 => Phase::Naming,
+            _ => Phase::Concluding,
+        }
     }
 }

@@ -4,12 +4,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::pg::{Lsn, TimelineId};
-use crate::wal::Problem;
 use crate::wal::framer::Sink;
 use crate::wal::page::PageHeader;
+use crate::wal::{PAGE_SIZE, Problem};
 
-use super::path::WalPath;
-use super::progress::{Cancelled, Progress};
+use super::path::{PathSegment, WalPath, read_pages};
+use super::progress::{Cancelled, Phase, Progress};
 use super::walk::{Start, Stop, record_start, walk};
 
 /// Bytes that a reader takes at a time: a few segments, or a part of a large one.
@@ -38,28 +38,29 @@ pub struct Scanned<C> {
     pub timeline: TimelineId,
 }
 
-/// Reads all records from the one at `from` up to `limit` or the end of WAL.
+/// Reads all records from `start` up to `limit` or the end of WAL.
 ///
 /// # Errors
 /// Cancelled.
 pub fn scan<C: Collector>(
     path: &WalPath<'_>,
-    from: Lsn,
+    start: Start,
     limit: Lsn,
     threads: usize,
-    progress: &Progress,
+    (progress, phase): (&Progress, Phase),
     make: &(dyn Fn() -> C + Sync),
 ) -> Result<Scanned<C>, Cancelled> {
+    let from = start.position();
     let extent = extent(path, from, limit, progress)?;
-    progress.begin("reading WAL", extent.since(from));
+    progress.begin(phase, extent.since(from));
     if threads > 1
         && extent.since(from) > STRETCH
-        && let Some(found) = in_parallel(path, from, limit, extent, threads, progress, make)?
+        && let Some(found) = in_parallel(path, start, limit, extent, threads, progress, make)?
     {
         return Ok(found);
     }
     let mut collector = make();
-    let stop = walk(path, Start::Record(from), limit, &mut collector, progress, &mut Vec::new())?;
+    let stop = walk(path, start, limit, &mut collector, progress, &mut Vec::new())?;
     Ok(finish(collector, stop))
 }
 
@@ -84,7 +85,7 @@ fn extent(path: &WalPath<'_>, from: Lsn, limit: Lsn, progress: &Progress) -> Res
         let at = size.start(segno);
         let Some(found) = path.open(segno) else { break };
         let valid =
-            found.segment.page(0, at).is_ok_and(|page| PageHeader::check(&page, at, &path.format).is_ok());
+            first_page(&found, at).is_some_and(|page| PageHeader::check(&page, at, &path.format).is_ok());
         if !valid {
             break;
         }
@@ -98,10 +99,16 @@ fn extent(path: &WalPath<'_>, from: Lsn, limit: Lsn, progress: &Progress) -> Res
     Ok(end.min(limit).max(from))
 }
 
+fn first_page(found: &PathSegment, at: Lsn) -> Option<[u8; PAGE_SIZE]> {
+    let mut page = [0; PAGE_SIZE];
+    read_pages(&found.segment, 0, &mut page, at).ok()?;
+    Some(page)
+}
+
 /// `None`: the pieces do not fit together (there is damage in the middle); one reader has to say how it is.
 fn in_parallel<C: Collector>(
     path: &WalPath<'_>,
-    from: Lsn,
+    start: Start,
     limit: Lsn,
     extent: Lsn,
     threads: usize,
@@ -109,6 +116,7 @@ fn in_parallel<C: Collector>(
     make: &(dyn Fn() -> C + Sync),
 ) -> Result<Option<Scanned<C>>, Cancelled> {
     let size = path.format.segment_size;
+    let from = start.position();
     // stretches begin at multiples of their size, hence of the segment's unless that is larger
     let mut cuts = vec![from];
     let mut cut = (from.0 / STRETCH + 1) * STRETCH;
@@ -124,7 +132,7 @@ fn in_parallel<C: Collector>(
         loop {
             let index = taken.fetch_add(1, Ordering::Relaxed);
             let Some(&begin) = cuts.get(index) else { return Ok(collector) };
-            let start = if index == 0 { Start::Record(begin) } else { Start::Page(begin) };
+            let start = if index == 0 { start } else { Start::Page(begin) };
             let end = cuts.get(index + 1).copied().unwrap_or(limit);
             let stop = walk(path, start, end, &mut collector, progress, &mut buffer)?;
             if let Ok(mut stops) = stops.lock() {

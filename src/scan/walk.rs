@@ -3,9 +3,9 @@
 use crate::pg::{Lsn, TimelineId};
 use crate::wal::framer::{Flow, Framer, Sink};
 use crate::wal::page::{LONG_HEADER, SHORT_HEADER};
-use crate::wal::{PAGE_SIZE, Problem};
+use crate::wal::{PAGE_SIZE, Problem, Record};
 
-use super::path::{PathSegment, WalPath};
+use super::path::{PathSegment, WalPath, read_pages};
 use super::progress::{Cancelled, Progress};
 
 /// Bytes read at a time: large enough that the system call costs nothing, small enough for the cache.
@@ -46,6 +46,15 @@ pub enum Start {
     Record(Lsn),
     /// At the first record that starts on the page at this position or behind.
     Page(Lsn),
+}
+
+impl Start {
+    /// The position itself.
+    pub const fn position(self) -> Lsn {
+        match self {
+            Self::Record(lsn) | Self::Page(lsn) => lsn,
+        }
+    }
 }
 
 /// Goes through the records from `start` up to those that start at `limit`, in order; a record begun before the limit
@@ -96,7 +105,7 @@ pub fn walk<S: Sink>(
             (file.segment.len.saturating_sub(offset) as usize / PAGE_SIZE * PAGE_SIZE).min(wanted);
         let short = available < wanted;
         let window = &mut window[..available];
-        if let Err(problem) = file.segment.read_pages(offset, window, at) {
+        if let Err(problem) = read_pages(&file.segment, offset, window, at) {
             break Some(problem);
         }
         progress.advance(available as u64);
@@ -129,4 +138,52 @@ pub fn walk<S: Sink>(
         next: if next.is_valid() { record_start(next, size.bytes()) } else { next },
         partial: framer.partial_record(),
     })
+}
+
+/// Reads the one record at `lsn`, whole.
+///
+/// # Errors
+/// What is there is no valid record.
+pub fn read_record<T>(
+    path: &WalPath<'_>,
+    lsn: Lsn,
+    mut take: impl FnMut(&Record<'_>) -> T,
+) -> Result<T, Problem> {
+    let mut taken = None;
+    let mut sink = Every(|record: &Record<'_>| {
+        taken = Some(take(record));
+        false
+    });
+    let stop = walk(path, Start::Record(lsn), lsn.plus(1), &mut sink, &Progress::default(), &mut Vec::new());
+    match (taken, stop) {
+        (Some(value), _) => Ok(value),
+        (None, Ok(Stop { problem: Some(problem), .. })) => Err(problem),
+        (None, _) => Err(Problem::NoSegment { at: lsn }),
+    }
+}
+
+struct Every<F>(F);
+
+impl<F: FnMut(&Record<'_>) -> bool> Sink for Every<F> {
+    fn wants_whole(&self, _: u8, _: u8) -> bool {
+        true
+    }
+
+    fn record(&mut self, record: &Record<'_>) -> bool {
+        (self.0)(record)
+    }
+}
+
+/// Goes through whole records; `take` returns false to stop.
+///
+/// # Errors
+/// Cancelled.
+pub fn for_each(
+    path: &WalPath<'_>,
+    start: Start,
+    limit: Lsn,
+    progress: &Progress,
+    take: impl FnMut(&Record<'_>) -> bool,
+) -> Result<Stop, Cancelled> {
+    walk(path, start, limit, &mut Every(take), progress, &mut Vec::new())
 }

@@ -1,0 +1,581 @@
+//! The steps from two directories to the facts, and from there to a diagnosis.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::names::Names;
+use crate::pg::control::ControlFile;
+use crate::pg::history::History;
+use crate::pg::{Lsn, Major, SegmentSize};
+use crate::scan::collect::{Changed, Collected};
+use crate::scan::path::{Segments, WalPath};
+use crate::scan::run::{Scanned, scan};
+use crate::scan::walk::{Start, read_record, record_start};
+use crate::scan::{RecordKind, RelationSets, Xact};
+use crate::source::datadir::DataDir;
+use crate::source::leftovers::Leftovers;
+use crate::source::restore::RestoreCommand;
+use crate::source::settings::Settings;
+use crate::source::trees::Trees;
+use crate::source::walset::{Segment, WalIdentity, WalSet};
+use crate::wal::{Format, Record, rmgr};
+
+use super::checkpoint::{self, Search};
+use super::compare::{Compare, compare};
+use super::ending::{self, Stopped};
+use super::facts::{
+    Checkpoint, Divergence, DivergenceProof, Facts, FoundHistory, Relation, Role, Side, SideScan, Unrelated,
+    Unseen, WalNeeds,
+};
+use super::{lineage, needs};
+
+pub use crate::scan::progress::{Cancelled, Phase, Progress};
+
+/// What to diagnose and with what.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The directory that will not rejoin.
+    pub target: PathBuf,
+    /// The directory it should follow.
+    pub source: PathBuf,
+    /// Archives of WAL.
+    pub archives: Vec<PathBuf>,
+    /// A command that fetches a file of the archive, `%f`, `%p` and `%%` as in PostgreSQL.
+    pub restore_command: Option<String>,
+    /// Threads for the scan, at least 1.
+    pub threads: usize,
+    /// Read the source's WAL after the divergence too.
+    pub scan_source: bool,
+}
+
+/// Why there is no diagnosis.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DiagnoseError {
+    /// An input could not be read at all.
+    #[error("{what}. {advice}")]
+    Input {
+        /// What is the matter, one sentence without full stop, with the file.
+        what: String,
+        /// What to do.
+        advice: String,
+    },
+    /// [`Progress::cancel`] was called.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+impl From<Cancelled> for DiagnoseError {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
+    }
+}
+
+fn input(what: impl Into<String>, advice: impl Into<String>) -> DiagnoseError {
+    DiagnoseError::Input { what: what.into(), advice: advice.into() }
+}
+
+/// A side with the WAL it can reach.
+struct Opened {
+    side: Side,
+    set: WalSet,
+    format: Option<Format>,
+}
+
+/// The side's own places first, then the other's where both have the same WAL.
+struct WithOther<'a> {
+    own: &'a WalSet,
+    other: &'a WalSet,
+    /// Segments below this number end before the divergence.
+    common_below: u64,
+}
+
+impl Segments for WithOther<'_> {
+    fn open(&self, timeline: u32, segno: u64) -> Option<Segment> {
+        let other = || {
+            if segno < self.common_below { Segments::open(self.other, timeline, segno) } else { None }
+        };
+        Segments::open(self.own, timeline, segno).or_else(other)
+    }
+}
+
+/// Finds out everything that two directories, archives and a restore command show.
+///
+/// # Errors
+/// A directory or its control file cannot be read at all, or the work was cancelled.
+pub fn facts(options: &Options, progress: &Progress) -> Result<Facts, DiagnoseError> {
+    progress.begin(Phase::Opening, 0);
+    let mut unseen = Vec::new();
+    let target_dir = DataDir::open(&options.target).map_err(|e| input(e.to_string(), ""))?;
+    let source_dir = DataDir::open(&options.source).map_err(|e| input(e.to_string(), ""))?;
+    let target = open_side(Role::Target, target_dir, options, &mut unseen)?;
+    let source = open_side(Role::Source, source_dir, options, &mut unseen)?;
+    Work { options, progress, target, source, unseen }.run()
+}
+
+struct Work<'a> {
+    options: &'a Options,
+    progress: &'a Progress,
+    target: Opened,
+    source: Opened,
+    unseen: Vec<Unseen>,
+}
+
+fn open_side(
+    role: Role,
+    dir: DataDir,
+    options: &Options,
+    unseen: &mut Vec<Unseen>,
+) -> Result<Opened, DiagnoseError> {
+    let (control, _) = dir.control().map_err(|e| input(e.to_string(), ""))?;
+    let segment_size = SegmentSize::new(control.wal_segment_size).unwrap_or_else(|| {
+        unseen.push(Unseen {
+            path: Some(dir.path().join("global/pg_control")),
+            what: format!("pg_control gives {} bytes as the WAL segment size", control.wal_segment_size),
+            consequence: "16 MB was assumed to read the WAL".into(),
+        });
+        SegmentSize::DEFAULT
+    });
+    let major = control.major;
+    let wal_dir = dir.wal_dir().unwrap_or_else(|e| {
+        unseen.push(Unseen {
+            path: Some(dir.path().join(major.wal_dir())),
+            what: e.to_string(),
+            consequence: "the WAL of this side was looked for in archives only".into(),
+        });
+        dir.path().join(major.wal_dir())
+    });
+    let restore = match options.restore_command.as_deref().map(RestoreCommand::new) {
+        Some(Ok(command)) => Some(command),
+        Some(Err(e)) => return Err(input(e.to_string(), "")),
+        None => None,
+    };
+    let identity = WalIdentity {
+        system_identifier: control.system_identifier,
+        magic: Some(major.wal_magic()),
+        major: Some(major),
+    };
+    let set = WalSet::new(&wal_dir, &options.archives, restore, segment_size, identity);
+    // the records' format is known from 9.5 on
+    let format = (major >= Major::V9_5).then_some(Format {
+        major,
+        system_identifier: control.system_identifier,
+        segment_size,
+    });
+    let mut known = Vec::new();
+    for file in set.histories() {
+        match History::parse(&file.bytes, file.timeline) {
+            Ok(history) => known.push(FoundHistory { history, path: file.path, own: file.own }),
+            Err(e) => unseen.push(Unseen {
+                path: Some(file.path),
+                what: e.to_string(),
+                consequence: "this history was not used".into(),
+            }),
+        }
+    }
+    known.sort_by_key(|k| !k.own);
+    let lineage = match format {
+        Some(format) => lineage::find(&control, &set, format, known),
+        None => lineage::of_control(&control, known),
+    };
+    let leftovers = Leftovers::default();
+    let settings = Settings::default();
+    let side = Side {
+        role,
+        dir,
+        control,
+        segment_size,
+        leftovers,
+        settings,
+        slots: Vec::new(),
+        lineage,
+        end: None,
+        control_end: None,
+    };
+    Ok(Opened { side, set, format })
+}
+
+impl Opened {
+    fn path<'a>(&'a self, format: Format, store: &'a dyn Segments) -> WalPath<'a> {
+        WalPath { format, history: &self.side.lineage.history, store }
+    }
+
+    fn control(&self) -> &ControlFile {
+        &self.side.control
+    }
+}
+
+/// What the histories and the WAL say about where the two sides part.
+struct Parting {
+    divergence: Option<Divergence>,
+    /// Both end on the same timeline, and no record differs.
+    same_line: bool,
+    unproven: Vec<super::facts::Unproven>,
+}
+
+/// A side, read to its end.
+struct Read {
+    scan: Option<SideScan>,
+    transactions: Vec<Xact>,
+    sets: RelationSets,
+}
+
+impl Work<'_> {
+    fn run(mut self) -> Result<Facts, DiagnoseError> {
+        let unrelated = self.unrelated();
+        let formats = (self.target.format, self.source.format);
+        let (Some(format), Some(_), None) = (formats.0, formats.1, &unrelated) else {
+            let relation = match unrelated {
+                Some(why) => Relation::Unrelated(why),
+                None => Relation::Undecided,
+            };
+            if relation == Relation::Undecided {
+                self.unseen.push(Unseen {
+                    path: None,
+                    what: "the WAL of majors before 9.5 has another format".into(),
+                    consequence: "only the control files and histories were compared".into(),
+                });
+            }
+            return Ok(self.into_facts(relation, None, Vec::new(), None, None, None));
+        };
+        let parting = self.part(format)?;
+        let mut divergence = parting.divergence;
+        self.control_ends(format);
+        let mut common = None;
+        if let Some(divergence) = &divergence {
+            common = self.common_checkpoint(format, divergence.lsn)?;
+        }
+        let target = self.read_target(format, divergence.as_ref(), common.as_ref())?;
+        let source = self.read_source(format, divergence.as_ref())?;
+        let relation = self.relate(&mut divergence, parting.same_line);
+        Ok(self.into_facts(relation, divergence, parting.unproven, common, Some(target), Some(source)))
+    }
+
+    fn unrelated(&self) -> Option<Unrelated> {
+        let (target, source) = (self.target.control(), self.source.control());
+        if target.system_identifier != source.system_identifier {
+            Some(Unrelated::SystemIdentifier)
+        } else if target.pg_control_version != source.pg_control_version
+            || target.catalog_version != source.catalog_version
+        {
+            Some(Unrelated::Major)
+        } else if self.target.side.lineage.history.common_prefix(&self.source.side.lineage.history).is_none()
+        {
+            Some(Unrelated::NoCommonAncestor)
+        } else {
+            None
+        }
+    }
+
+    /// Where the sides part, by the histories and then by the WAL itself.
+    fn part(&self, format: Format) -> Result<Parting, DiagnoseError> {
+        let (ours, theirs) = (&self.target.side.lineage.history, &self.source.side.lineage.history);
+        let nothing = Parting { divergence: None, same_line: false, unproven: Vec::new() };
+        let Some(prefix) = ours.common_prefix(theirs) else { return Ok(nothing) };
+        let by_history = if prefix.end == Lsn::MAX { None } else { Some((prefix.end, prefix.timeline)) };
+        let compared = compare(
+            Compare { history: ours, set: &self.target.set },
+            Compare { history: theirs, set: &self.source.set },
+            format,
+            prefix.index + 1,
+            prefix.end,
+            self.progress,
+        )?;
+        let divergence = match (compared.differs_at, by_history) {
+            (Some(lsn), _) => {
+                // a difference in a timeline's first record means that the number was taken twice
+                let timeline = ours
+                    .entries
+                    .iter()
+                    .filter(|e| {
+                        record_start(e.begin, format.segment_size.bytes()) < lsn || e.begin == Lsn::INVALID
+                    })
+                    .next_back()
+                    .map_or(prefix.timeline, |e| e.timeline);
+                Some(Divergence { lsn, timeline, shown_by: DivergenceProof::Records, pg_rewind: by_history })
+            }
+            (None, Some((lsn, timeline))) => {
+                let newer =
+                    if theirs.entries.len() > prefix.index + 1 { theirs.timeline } else { ours.timeline };
+                let shown_by = DivergenceProof::History(newer);
+                Some(Divergence { lsn, timeline, shown_by, pg_rewind: by_history })
+            }
+            (None, None) => None,
+        };
+        let same_line = divergence.is_none();
+        Ok(Parting { divergence, same_line, unproven: compared.unproven })
+    }
+
+    /// End of the record that pg_control calls the last checkpoint, or minRecoveryPoint if that is larger.
+    fn control_ends(&mut self, format: Format) {
+        for opened in [&mut self.target, &mut self.source] {
+            let path = WalPath { format, history: &opened.side.lineage.history, store: &opened.set };
+            let control = &opened.side.control;
+            let end = read_record(&path, control.checkpoint, |r| r.end.align8()).ok();
+            let least = control.min_recovery_point;
+            opened.side.control_end = match end {
+                Some(end) => Some(end.max(least)),
+                None if least.is_valid() => Some(least.max(control.checkpoint)),
+                None => None,
+            };
+        }
+    }
+
+    fn store_for_target(&self, divergence: Option<Lsn>, format: Format) -> WithOther<'_> {
+        let common_below = divergence.map_or(0, |lsn| format.segment_size.segno(lsn));
+        WithOther { own: &self.target.set, other: &self.source.set, common_below }
+    }
+
+    fn common_checkpoint(
+        &mut self,
+        format: Format,
+        before: Lsn,
+    ) -> Result<Option<Checkpoint>, DiagnoseError> {
+        let store = self.store_for_target(Some(before), format);
+        let path = self.target.path(format, &store);
+        match checkpoint::last_before(&path, before, self.progress)? {
+            Search::Found(found) => Ok(Some(found)),
+            Search::Hole(segno) => {
+                let timeline = path.timelines_of(segno).next().map_or(1, |t| t.0);
+                let name = crate::pg::WalName::Segment(timeline, segno).file_name(format.segment_size);
+                self.unseen.push(Unseen {
+                    path: None,
+                    what: format!(
+                        "segment {name} is neither in the target nor in the source nor in an archive"
+                    ),
+                    consequence: format!("the last checkpoint before {before} was not found in the WAL"),
+                });
+                Ok(None)
+            }
+        }
+    }
+
+    /// Scans the target from the last common checkpoint; without one, from as far back as its WAL goes without a hole.
+    fn read_target(
+        &mut self,
+        format: Format,
+        divergence: Option<&Divergence>,
+        common: Option<&Checkpoint>,
+    ) -> Result<Read, DiagnoseError> {
+        let start = match common {
+            Some(common) => Start::Record(common.lsn),
+            None => Start::Page(self.readable_from(format, divergence.map(|d| d.lsn), &self.target)),
+        };
+        let next_xid = common.map_or(self.target.control().checkpoint_copy.next_xid, |c| c.next_xid);
+        let after = divergence.map_or(Lsn::MAX, |d| d.lsn);
+        let store = self.store_for_target(divergence.map(|d| d.lsn), format);
+        let path = self.target.path(format, &store);
+        let (read, end) = self.read(
+            &path,
+            &self.target.set,
+            start,
+            after,
+            next_xid,
+            Phase::ScanningTarget,
+            divergence.is_some(),
+        )?;
+        self.target.side.end = end;
+        Ok(read)
+    }
+
+    fn read_source(
+        &mut self,
+        format: Format,
+        divergence: Option<&Divergence>,
+    ) -> Result<Read, DiagnoseError> {
+        let last = self.source.control().checkpoint;
+        let (start, wanted) = match divergence {
+            Some(d) if self.options.scan_source => {
+                (Start::Record(record_start(d.lsn, format.segment_size.bytes())), true)
+            }
+            _ => (Start::Record(last), false),
+        };
+        let path = self.source.path(format, &self.source.set);
+        let after = divergence.map_or(Lsn::MAX, |d| d.lsn);
+        let (mut read, mut end) =
+            self.read(&path, &self.source.set, start, after, 0, Phase::ScanningSource, wanted)?;
+        if end.is_none() && start.position() != last {
+            let again = self.read(
+                &path,
+                &self.source.set,
+                Start::Record(last),
+                Lsn::MAX,
+                0,
+                Phase::ScanningSource,
+                false,
+            )?;
+            end = again.1;
+        }
+        if !wanted {
+            read.scan = None;
+        }
+        self.source.side.end = end;
+        Ok(read)
+    }
+
+    /// Start of the first segment from which the WAL goes on without a hole up to `divergence` or the last checkpoint.
+    fn readable_from(&self, format: Format, divergence: Option<Lsn>, opened: &Opened) -> Lsn {
+        let size = format.segment_size;
+        let store = self.store_for_target(divergence, format);
+        let path = opened.path(format, &store);
+        let control = opened.control();
+        let mut segno = size.segno(divergence.unwrap_or(control.checkpoint));
+        let lowest = size.segno(control.checkpoint_copy.redo).min(segno);
+        while segno > lowest && path.open(segno - 1).is_some() {
+            segno -= 1;
+        }
+        size.start(segno)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call for both sides")]
+    fn read(
+        &self,
+        path: &WalPath<'_>,
+        set: &WalSet,
+        start: Start,
+        divergence: Lsn,
+        next_xid: u32,
+        phase: Phase,
+        wanted: bool,
+    ) -> Result<(Read, Option<crate::scan::WalEnd>), DiagnoseError> {
+        let major = path.format.major;
+        let make = || Changed::new(major, divergence);
+        let found: Scanned<Changed> =
+            scan(path, start, Lsn::MAX, self.options.threads, (self.progress, phase), &make)?;
+        let Scanned { collector, last, next, problem, partial, timeline } = found;
+        if !last.is_valid() {
+            let nothing = Read { scan: None, transactions: Vec::new(), sets: RelationSets::default() };
+            return Ok((nothing, None));
+        }
+        let kind = read_record(path, last, kind_of).unwrap_or(RecordKind { rmid: 0, op: 0 });
+        let stopped = Stopped { problem, last, next, partial, timeline };
+        let end = ending::classify(path, set, &stopped, kind, self.progress)?;
+        let Collected { changes, transactions, relation_sets, records, .. } = collector.finish(next_xid);
+        let from = start.position();
+        let scan = wanted.then(|| SideScan { from, to: next, records, bytes: next.since(from), changes });
+        Ok((Read { scan, transactions, sets: relation_sets }, Some(end)))
+    }
+
+    /// How the sides stand to each other, once both ends are known.
+    fn relate(&self, divergence: &mut Option<Divergence>, same_line: bool) -> Relation {
+        let (target, source) = (&self.target.side, &self.source.side);
+        let (Some(ours), Some(theirs)) = (&target.end, &source.end) else { return Relation::Undecided };
+        if same_line {
+            let (lsn, timeline) = if ours.lsn <= theirs.lsn {
+                (ours.lsn, ours.timeline)
+            } else {
+                (theirs.lsn, theirs.timeline)
+            };
+            *divergence = Some(Divergence { lsn, timeline, shown_by: DivergenceProof::End, pg_rewind: None });
+            return match ours.lsn.cmp(&theirs.lsn) {
+                std::cmp::Ordering::Equal => Relation::SamePosition,
+                std::cmp::Ordering::Less => Relation::TargetBehind,
+                std::cmp::Ordering::Greater => Relation::SourceBehind,
+            };
+        }
+        let Some(divergence) = divergence else { return Relation::Undecided };
+        if divergence.shown_by == DivergenceProof::Records {
+            let timeline = self.twin_timeline(divergence);
+            return Relation::Twins { timeline };
+        }
+        let beyond = |end: &crate::scan::WalEnd| end.last_record >= divergence.lsn;
+        match (beyond(ours), beyond(theirs)) {
+            (false, _) => Relation::TargetBehind,
+            (true, false) => Relation::SourceBehind,
+            (true, true) => Relation::Diverged,
+        }
+    }
+
+    /// The timeline that both claim and on which the first different record lies.
+    fn twin_timeline(&self, divergence: &Divergence) -> u32 {
+        let history = &self.target.side.lineage.history;
+        history.timeline_of(divergence.lsn).unwrap_or(divergence.timeline)
+    }
+
+    fn into_facts(
+        self,
+        relation: Relation,
+        divergence: Option<Divergence>,
+        unproven: Vec<super::facts::Unproven>,
+        common_checkpoint: Option<Checkpoint>,
+        target: Option<Read>,
+        source: Option<Read>,
+    ) -> Facts {
+        let wal = self.needs(&relation, divergence.as_ref(), common_checkpoint.as_ref());
+        let Self { target: ours, source: theirs, unseen, .. } = self;
+        let (target_scan, transactions, relation_sets) = match target {
+            Some(read) => (read.scan, read.transactions, read.sets),
+            None => (None, Vec::new(), RelationSets::default()),
+        };
+        let loss = divergence
+            .as_ref()
+            .and_then(|d| super::loss::of(d, target_scan.as_ref(), &transactions, ours.side.end.as_ref()));
+        Facts {
+            target: ours.side,
+            source: theirs.side,
+            relation,
+            divergence,
+            unproven,
+            common_checkpoint,
+            target_scan,
+            source_scan: source.and_then(|s| s.scan),
+            transactions,
+            relation_sets,
+            loss,
+            wal,
+            names: Names::default(),
+            trees: Trees::default(),
+            archive_conflicts: Vec::new(),
+            unseen,
+        }
+    }
+
+    fn needs(
+        &self,
+        relation: &Relation,
+        divergence: Option<&Divergence>,
+        common: Option<&Checkpoint>,
+    ) -> WalNeeds {
+        let (Some(format), Some(divergence)) = (self.target.format, divergence) else {
+            return WalNeeds::default();
+        };
+        let size = format.segment_size;
+        let (ours, theirs) = (&self.target.side, &self.source.side);
+        let sets = (&self.target.set, &self.source.set);
+        let common_below = size.segno(divergence.lsn);
+        let rewinding = matches!(relation, Relation::Diverged | Relation::Twins { .. });
+        let find_blocks = ours.end.as_ref().filter(|_| rewinding).map(|end| {
+            let from = common.map_or(divergence.lsn, |c| c.lsn);
+            let why = match common {
+                Some(_) => "from the last common checkpoint to the end of the target's WAL",
+                None => "from the divergence to the end of the target's WAL; the last common checkpoint lies before it",
+            };
+            let path = self.target.path(format, &self.target.set);
+            needs::locate(&path, (from, end.lsn), why.into(), sets, |segno| (true, segno < common_below))
+        });
+        let follow = theirs.end.as_ref().map(|end| {
+            let target_redo = ours.control.checkpoint_copy.redo;
+            let (from, why) = if rewinding {
+                needs::replay_start(common, theirs.control.checkpoint_copy.redo, target_redo)
+            } else {
+                (target_redo, "the redo of the target's last checkpoint or restartpoint".to_owned())
+            };
+            let path = self.source.path(format, &self.source.set);
+            needs::locate(&path, (from, end.lsn), why, sets, |segno| (segno <= common_below, true))
+        });
+        WalNeeds { find_blocks, follow }
+    }
+}
+
+fn kind_of(record: &Record<'_>) -> RecordKind {
+    RecordKind { rmid: record.rmid, op: rmgr::operation(record.rmid, record.info) }
+}
+
+/// Reads the control file of a directory.
+///
+/// # Errors
+/// The directory or its control file cannot be read.
+pub fn control(dir: &Path) -> Result<ControlFile, DiagnoseError> {
+    let dir = DataDir::open(dir).map_err(|e| input(e.to_string(), ""))?;
+    dir.control().map(|c| c.0).map_err(|e| input(e.to_string(), ""))
+}

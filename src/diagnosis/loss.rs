@@ -1,0 +1,39 @@
+//! What discarding the target's WAL after the divergence costs.
+
+use crate::scan::{EndKind, WalEnd, Xact, XactEnd};
+use crate::wal::rmgr::{id, op};
+
+use super::facts::{Divergence, Loss, SideScan};
+
+/// Sums up the transactions that end at or after the divergence.
+pub fn of(
+    divergence: &Divergence,
+    scan: Option<&SideScan>,
+    transactions: &[Xact],
+    end: Option<&WalEnd>,
+) -> Option<Loss> {
+    let (scan, end) = (scan?, end?);
+    let lost: Vec<&Xact> =
+        transactions.iter().filter(|x| x.end.is_commit() && x.end_lsn >= divergence.lsn).collect();
+    let commits = lost.len() as u64;
+    if matches!(end.kind, EndKind::Damaged { .. }) {
+        return Some(Loss::AtLeast { commits });
+    }
+    let times = || lost.iter().filter_map(|x| x.time);
+    if let (Some(first), Some(last)) = (times().min(), times().max()) {
+        return Some(Loss::Commits { commits, first, last });
+    }
+    let prepared = transactions.iter().filter(|x| x.end == XactEnd::Prepared && x.end_lsn >= divergence.lsn);
+    let prepared = prepared.count() as u64;
+    if prepared > 0 {
+        return Some(Loss::PreparedOnly { prepared });
+    }
+    let after: Vec<_> = scan.changes.kinds.iter().filter(|k| k.2 > 0).collect();
+    Some(match after.as_slice() {
+        [] => Loss::Nothing,
+        [(kind, _, 1)] if kind.rmid == id::XLOG && kind.op == op::XLOG_CHECKPOINT_SHUTDOWN => {
+            Loss::ShutdownCheckpointOnly
+        }
+        _ => Loss::MaintenanceOnly,
+    })
+}
