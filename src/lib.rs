@@ -6,6 +6,7 @@ pub mod diagnosis;
 pub mod findings;
 pub mod names;
 pub mod pg;
+pub mod report;
 pub mod scan;
 pub mod source;
 pub mod wal;
