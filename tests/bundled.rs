@@ -24,15 +24,35 @@ fn facts_of(scenario: &str) -> Facts {
 fn show() {
     for scenario in pairs::scenarios() {
         let dir = pairs::unpack(&scenario);
-        if !dir.join("target").exists() { continue; }
+        if !dir.join("target").exists() {
+            continue;
+        }
         let f = facts_of(&scenario);
-        println!("== {scenario}: {:?}\n   div {:?}\n   lcc {:?}\n   target tli {} {:?} end {:?}\n   source tli {} {:?} end {:?}\n   loss {:?} xacts {}\n   unproven {:?} unseen {:?}",
-          f.relation, f.divergence, f.common_checkpoint.map(|c| (c.lsn.to_string(), c.redo.to_string())),
-          f.target.lineage.timeline, f.target.lineage.evidence, f.target.end.as_ref().map(|e| (e.lsn.to_string(), e.kind, e.message.clone())),
-          f.source.lineage.timeline, f.source.lineage.evidence, f.source.end.as_ref().map(|e| (e.lsn.to_string(), e.kind, e.message.clone())),
-          f.loss, f.transactions.len(), f.unproven, f.unseen);
+        println!(
+            "== {scenario}: {:?}\n   div {:?}\n   lcc {:?}\n   target tli {} {:?} end {:?}\n   source tli {} {:?} end {:?}\n   loss {:?} xacts {}\n   unproven {:?} unseen {:?}",
+            f.relation,
+            f.divergence,
+            f.common_checkpoint.map(|c| (c.lsn.to_string(), c.redo.to_string())),
+            f.target.lineage.timeline,
+            f.target.lineage.evidence,
+            f.target.end.as_ref().map(|e| (e.lsn.to_string(), e.kind, e.message.clone())),
+            f.source.lineage.timeline,
+            f.source.lineage.evidence,
+            f.source.end.as_ref().map(|e| (e.lsn.to_string(), e.kind, e.message.clone())),
+            f.loss,
+            f.transactions.len(),
+            f.unproven,
+            f.unseen
+        );
         for need in [&f.wal.find_blocks, &f.wal.follow].into_iter().flatten() {
-           println!("   need {}..{} {} segs {} holes {:?}", need.from, need.to, need.why, need.segments.len(), need.holes().map(|s| &s.name).collect::<Vec<_>>());
+            println!(
+                "   need {}..{} {} segs {} holes {:?}",
+                need.from,
+                need.to,
+                need.why,
+                need.segments.len(),
+                need.holes().map(|s| &s.name).collect::<Vec<_>>()
+            );
         }
     }
 }

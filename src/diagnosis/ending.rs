@@ -11,6 +11,8 @@ use crate::source::walset::{Place, Reason, WalSet};
 use crate::wal::page::PageHeader;
 use crate::wal::{PAGE_SIZE, Problem};
 
+use super::lineage::OwnOnly;
+
 /// How far behind the end valid records are searched, in bytes (at least to the end of the next segment).
 const SEARCH: u64 = 64 << 20;
 
@@ -77,7 +79,9 @@ pub fn classify(
             None => EndKind::Torn,
         },
     };
-    if let Some(next_valid) = valid_behind(path, stopped, &shown, progress)? {
+    // what an archive holds behind the end may be another server's
+    let own = WalPath { store: &OwnOnly(set), ..*path };
+    if let Some(next_valid) = valid_behind(&own, stopped, &shown, progress)? {
         end.kind = EndKind::Damaged { next_valid };
     } else if stopped.partial.is_some() && end.kind != EndKind::Torn {
         end.kind = EndKind::Torn;

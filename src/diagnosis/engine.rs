@@ -12,7 +12,7 @@ use crate::scan::collect::{Changed, Collected};
 use crate::scan::path::{Segments, WalPath};
 use crate::scan::run::{Scanned, scan};
 use crate::scan::walk::{Start, read_record, record_start};
-use crate::scan::{RecordKind, RelationSets, Xact};
+use crate::scan::{RecordKind, RelationSets, WalEnd, Xact};
 use crate::source::datadir::DataDir;
 use crate::source::leftovers::Leftovers;
 use crate::source::restore::RestoreCommand;
@@ -28,7 +28,7 @@ use super::facts::{
     Checkpoint, Divergence, DivergenceProof, Facts, FoundHistory, Relation, Role, Side, SideScan, Unrelated,
     Unseen, WalNeeds,
 };
-use super::{lineage, needs};
+use super::{lineage, loss, needs};
 
 pub use crate::scan::progress::{Cancelled, Phase, Progress};
 
@@ -437,7 +437,7 @@ impl Work<'_> {
         next_xid: u32,
         phase: Phase,
         wanted: bool,
-    ) -> Result<(Read, Option<crate::scan::WalEnd>), DiagnoseError> {
+    ) -> Result<(Read, Option<WalEnd>), DiagnoseError> {
         let major = path.format.major;
         let make = || Changed::new(major, divergence);
         let found: Scanned<Changed> =
@@ -478,8 +478,13 @@ impl Work<'_> {
             let timeline = self.twin_timeline(divergence);
             return Relation::Twins { timeline };
         }
-        let beyond = |end: &crate::scan::WalEnd| end.last_record >= divergence.lsn;
-        match (beyond(ours), beyond(theirs)) {
+        // WAL that ends before the control file's own position is not all that the side wrote
+        let beyond = |side: &Side, end: &WalEnd| {
+            end.last_record >= divergence.lsn
+                || side.control.checkpoint >= divergence.lsn
+                || side.control.min_recovery_point > divergence.lsn
+        };
+        match (beyond(target, ours), beyond(source, theirs)) {
             (false, _) => Relation::TargetBehind,
             (true, false) => Relation::SourceBehind,
             (true, true) => Relation::Diverged,
@@ -507,9 +512,7 @@ impl Work<'_> {
             Some(read) => (read.scan, read.transactions, read.sets),
             None => (None, Vec::new(), RelationSets::default()),
         };
-        let loss = divergence
-            .as_ref()
-            .and_then(|d| super::loss::of(d, target_scan.as_ref(), &transactions, ours.side.end.as_ref()));
+        let loss = loss::of(&relation, divergence.as_ref(), target_scan.as_ref(), &transactions, &ours.side);
         Facts {
             target: ours.side,
             source: theirs.side,

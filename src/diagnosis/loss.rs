@@ -1,22 +1,27 @@
 //! What discarding the target's WAL after the divergence costs.
 
-use crate::scan::{EndKind, WalEnd, Xact, XactEnd};
+use crate::scan::{EndKind, Xact, XactEnd};
 use crate::wal::rmgr::{id, op};
 
-use super::facts::{Divergence, Loss, SideScan};
+use super::facts::{Divergence, Loss, Relation, Side, SideScan};
 
 /// Sums up the transactions that end at or after the divergence.
 pub fn of(
-    divergence: &Divergence,
+    relation: &Relation,
+    divergence: Option<&Divergence>,
     scan: Option<&SideScan>,
     transactions: &[Xact],
-    end: Option<&WalEnd>,
+    target: &Side,
 ) -> Option<Loss> {
-    let (scan, end) = (scan?, end?);
+    if matches!(relation, Relation::SamePosition | Relation::TargetBehind) {
+        return Some(Loss::Nothing);
+    }
+    let (divergence, scan, end) = (divergence?, scan?, target.end.as_ref()?);
     let lost: Vec<&Xact> =
         transactions.iter().filter(|x| x.end.is_commit() && x.end_lsn >= divergence.lsn).collect();
     let commits = lost.len() as u64;
-    if matches!(end.kind, EndKind::Damaged { .. }) {
+    let short = end.last_record < target.control.checkpoint;
+    if short || matches!(end.kind, EndKind::Damaged { .. }) {
         return Some(Loss::AtLeast { commits });
     }
     let times = || lost.iter().filter_map(|x| x.time);

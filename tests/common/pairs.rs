@@ -1,9 +1,7 @@
-//! The bundled pairs of data directories, unpacked once per process.
+//! The bundled pairs of data directories.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
 
 use tempfile::TempDir;
 
@@ -24,26 +22,37 @@ pub fn scenarios() -> Vec<String> {
     names
 }
 
-/// Unpacks `scenario` to a fresh directory, for tests that change it.
-pub fn unpack_fresh(scenario: &str) -> TempDir {
-    let dir = TempDir::new().unwrap();
+fn unpack_into(scenario: &str, dir: &Path) {
     let file = File::open(testdata().join(scenario).join("pair.tar.zst")).unwrap();
     let mut decoder = ruzstd::decoding::StreamingDecoder::new(file).unwrap();
     let mut archive = tar::Archive::new(&mut decoder);
     archive.set_preserve_permissions(true);
     archive.set_preserve_mtime(true);
-    archive.unpack(dir.path()).unwrap();
+    archive.unpack(dir).unwrap();
+}
+
+/// Unpacks `scenario` to a directory of its own, for tests that change it.
+pub fn unpack_fresh(scenario: &str) -> TempDir {
+    let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    unpack_into(scenario, dir.path());
     dir
 }
 
-/// The unpacked `scenario`, shared by all tests of the process, which only read it.
+/// The unpacked `scenario`, shared by all tests and kept for the next run; to be read only.
 pub fn unpack(scenario: &str) -> PathBuf {
-    type Slots = Mutex<HashMap<String, Arc<OnceLock<TempDir>>>>;
-    static UNPACKED: OnceLock<Slots> = OnceLock::new();
-    let slot = UNPACKED.get_or_init(Slots::default).lock().unwrap().entry(scenario.to_owned()).or_default().clone();
-    let dir = slot.get_or_init(|| unpack_fresh(scenario));
-    // a static is never dropped: the directories go with the system's temporary files, so keep them small in number
-    dir.path().to_owned()
+    let bytes = std::fs::read(testdata().join(scenario).join("pair.tar.zst")).unwrap();
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pairs");
+    let dir = place.join(format!("{scenario}-{:08x}", crc32c::crc32c(&bytes)));
+    if !dir.exists() {
+        std::fs::create_dir_all(&place).unwrap();
+        let fresh = TempDir::new_in(&place).unwrap();
+        unpack_into(scenario, fresh.path());
+        // several test programs may do the same at once: the first one's stays
+        if std::fs::rename(fresh.path(), &dir).is_ok() {
+            let _ = fresh.keep();
+        }
+    }
+    dir
 }
 
 /// What SQL said while the servers of `scenario` ran.
