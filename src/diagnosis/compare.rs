@@ -2,12 +2,13 @@
 //! the same timeline.
 
 use crate::pg::Lsn;
-use crate::pg::history::History;
+use crate::pg::history::{History, HistoryEntry};
 use crate::scan::path::{PathSegment, WalPath, read_pages};
 use crate::scan::progress::{Cancelled, Phase, Progress};
 use crate::scan::walk::{Start, for_each};
 use crate::source::walset::WalSet;
-use crate::wal::{Format, PAGE_SIZE};
+use crate::wal::rmgr::{id, op};
+use crate::wal::{Format, PAGE_SIZE, Record};
 
 use super::facts::{Role, Unproven};
 use super::lineage::OwnOnly;
@@ -41,6 +42,12 @@ pub struct Compare<'a> {
 
 /// Compares the records of both sides on the first `shared` entries of their histories, up to `limit`.
 ///
+/// It goes backwards, a stretch at a time, until one is the same on both sides and holds a record with a time in
+/// microseconds (the end of a transaction or of a recovery): two servers that write on their own do not write such a
+/// record twice at the same place with the same time, so everything before it is one server's WAL. A previous link or a
+/// checkpoint's time in seconds proves no such thing. Where a stretch differs, the search goes on to the first record
+/// that does.
+///
 /// # Errors
 /// Cancelled.
 pub fn compare(
@@ -52,70 +59,64 @@ pub fn compare(
     progress: &Progress,
 ) -> Result<Compared, Cancelled> {
     let size = format.segment_size;
+    let stretch = STRETCH.min(size.bytes());
     let (target_own, source_own) = (OwnOnly(target.set), OwnOnly(source.set));
-    let target_path = WalPath { format, history: target.history, store: &target_own };
-    let source_path = WalPath { format, history: source.history, store: &source_own };
-    let entries = target.history.entries.get(..shared).unwrap_or_default();
-    let first = |set: &WalSet| {
-        target.history.entries.iter().filter_map(|e| set.first_and_last(e.timeline)).map(|s| s.0).min()
+    let pair = Pair {
+        target: WalPath { format, history: target.history, store: &target_own },
+        source: WalPath { format, history: source.history, store: &source_own },
     };
+    let entries = target.history.entries.get(..shared).unwrap_or_default();
     let last = |side: Compare<'_>| {
         let known = side.history.entries.iter().filter_map(|e| side.set.first_and_last(e.timeline));
         known.map(|s| s.1).max()
     };
     let mut compared = Compared::default();
-    let (Some(low), Some(high)) = (first(target.set).max(first(source.set)), last(target).min(last(source)))
-    else {
-        compared.unproven = before(entries, Lsn::INVALID, limit, Role::Target);
-        return Ok(compared);
+    let top = if limit == Lsn::MAX {
+        let both = last(target).min(last(source));
+        both.map_or(Lsn::INVALID, |segno| size.start(segno + 1))
+    } else {
+        limit
     };
-    let high = if limit == Lsn::MAX { high } else { high.min(size.prev_segno(limit)) };
-    progress.begin(Phase::Comparing, (high + 1).saturating_sub(low) * size.bytes());
-    let mut begun = false;
-    for segno in low..=high {
+    progress.begin(Phase::Comparing, 0);
+    let mut begin = Lsn(top.0.saturating_sub(1) / stretch * stretch);
+    let mut end = top;
+    compared.to = top;
+    while end.is_valid() {
         progress.check()?;
-        let (start, end) = (size.start(segno), size.start(segno + 1).min(limit));
-        match (target_path.open(segno), source_path.open(segno)) {
-            (Some(ours), Some(theirs)) => {
-                if !begun {
-                    begun = true;
-                    compared.from = start;
-                    compared.unproven.extend(before(entries, start, limit, Role::Target));
-                }
-                if let Some(at) = segment(&target_path, &source_path, (&ours, &theirs), start, end, progress)?
-                {
-                    compared.differs_at = Some(at);
-                    compared.to = at;
+        match pair.stretch(begin, end, progress)? {
+            Stretch::Missing(role) if limit == Lsn::MAX && compared.from == Lsn::INVALID => {
+                // behind the end of one side: recycled or not there
+                compared.to = begin;
+                let _ = role;
+            }
+            Stretch::Missing(role) => {
+                compared.unproven = before(entries, end, role);
+                return Ok(compared);
+            }
+            Stretch::Same { timed } => {
+                compared.from = begin;
+                if timed {
                     return Ok(compared);
                 }
-                compared.to = end;
             }
-            (ours, _) if begun => {
-                let missing_on = if ours.is_none() { Role::Target } else { Role::Source };
-                let timeline = target.history.timeline_of(start).unwrap_or(target.history.timeline);
-                // behind the end of either side there is nothing to compare
-                if limit != Lsn::MAX {
-                    compared.unproven.push(Unproven { timeline, from: start, to: end, missing_on });
+            Stretch::Differs { at, timed_before } => {
+                compared.from = begin;
+                compared.to = at;
+                compared.differs_at = Some(at);
+                if timed_before {
+                    return Ok(compared);
                 }
             }
-            _ => {}
         }
-    }
-    if !begun {
-        compared.unproven = before(entries, Lsn::INVALID, limit, Role::Target);
+        end = begin;
+        begin = Lsn(begin.0.saturating_sub(stretch));
     }
     Ok(compared)
 }
 
 /// The parts of shared timelines that lie before what could be compared. Timeline 1 comes from initdb, as the system
 /// identifier does; any other number may have been taken twice.
-fn before(
-    entries: &[crate::pg::history::HistoryEntry],
-    from: Lsn,
-    limit: Lsn,
-    missing_on: Role,
-) -> Vec<Unproven> {
-    let until = if from.is_valid() { from } else { limit };
+fn before(entries: &[HistoryEntry], until: Lsn, missing_on: Role) -> Vec<Unproven> {
     entries
         .iter()
         .filter(|e| e.timeline > 1 && e.begin < until)
@@ -123,58 +124,102 @@ fn before(
         .collect()
 }
 
-/// The first record that differs within one segment.
-fn segment(
-    target: &WalPath<'_>,
-    source: &WalPath<'_>,
-    (ours, theirs): (&PathSegment, &PathSegment),
-    start: Lsn,
-    end: Lsn,
-    progress: &Progress,
-) -> Result<Option<Lsn>, Cancelled> {
-    let mut at = start;
-    let (mut left, mut right) = (vec![0; WINDOW as usize], vec![0; WINDOW as usize]);
-    while at < end {
-        progress.check()?;
-        let wanted = end.since(at).min(WINDOW).next_multiple_of(PAGE_SIZE as u64) as usize;
-        let (Some(a), Some(b)) = (left.get_mut(..wanted), right.get_mut(..wanted)) else { break };
-        let read = read_pages(&ours.segment, at.since(start), a, at)
-            .and_then(|()| read_pages(&theirs.segment, at.since(start), b, at));
-        let visible = end.since(at).min(wanted as u64) as usize;
-        if read.is_err() || a.get(..visible) != b.get(..visible) {
-            let from = Lsn(at.0 - at.0 % STRETCH.min(target.format.segment_size.bytes()));
-            if let Some(record) = records(target, source, from, end.min(from.plus(STRETCH)), progress)? {
-                return Ok(Some(record));
-            }
-            // headers or remains behind the end differ, no record does
-            at = from.plus(STRETCH).min(end);
-            continue;
-        }
-        progress.advance(wanted as u64);
-        at = at.plus(wanted as u64);
-    }
-    Ok(None)
+struct Pair<'a> {
+    target: WalPath<'a>,
+    source: WalPath<'a>,
 }
 
-/// The first record between `from` and `to` that both sides have in their place and that is not the same.
-fn records(
-    target: &WalPath<'_>,
-    source: &WalPath<'_>,
-    from: Lsn,
-    to: Lsn,
-    progress: &Progress,
-) -> Result<Option<Lsn>, Cancelled> {
-    let list = |path: &WalPath<'_>| {
-        let mut found: Vec<(Lsn, u32, [u8; 4])> = Vec::new();
-        for_each(path, Start::Page(from), to, progress, |record| {
-            // the CRC covers everything else in the record
-            let crc = record.bytes.get(20..24).and_then(|b| b.first_chunk().copied()).unwrap_or_default();
-            found.push((record.lsn, record.total_len, crc));
-            true
-        })?;
-        Ok(found)
-    };
-    let (ours, theirs) = (list(target)?, list(source)?);
-    let differs = ours.iter().zip(&theirs).find(|(a, b)| a != b);
-    Ok(differs.map(|(a, b)| a.0.min(b.0)))
+/// What a stretch of WAL, at most a segment, looks like on both sides.
+enum Stretch {
+    /// One side has no file for it.
+    Missing(Role),
+    /// No record differs; `timed`: one of them bears a time in microseconds.
+    Same { timed: bool },
+    /// The first record that differs, and whether one before it in the stretch bears a time.
+    Differs { at: Lsn, timed_before: bool },
+}
+
+#[derive(PartialEq, Eq)]
+struct Seen {
+    lsn: Lsn,
+    len: u32,
+    /// Covers everything else in the record.
+    crc: [u8; 4],
+    timed: bool,
+}
+
+impl Pair<'_> {
+    fn stretch(&self, begin: Lsn, end: Lsn, progress: &Progress) -> Result<Stretch, Cancelled> {
+        let segno = self.target.format.segment_size.segno(begin);
+        let (ours, theirs) = (self.target.open(segno), self.source.open(segno));
+        let (Some(ours), Some(theirs)) = (&ours, &theirs) else {
+            return Ok(Stretch::Missing(if ours.is_none() { Role::Target } else { Role::Source }));
+        };
+        let same = self.same_bytes(ours, theirs, begin, end, progress)?;
+        let left = records(&self.target, begin, end, progress)?;
+        if same {
+            return Ok(Stretch::Same { timed: left.iter().any(|r| r.timed) });
+        }
+        // headers or remains behind an end may differ where no record does
+        let right = records(&self.source, begin, end, progress)?;
+        let common = left.iter().zip(&right).take_while(|(a, b)| a == b).count();
+        let timed = left.iter().take(common).any(|r| r.timed);
+        Ok(match (left.get(common), right.get(common)) {
+            (Some(a), Some(b)) => Stretch::Differs { at: a.lsn.min(b.lsn), timed_before: timed },
+            _ => Stretch::Same { timed },
+        })
+    }
+
+    fn same_bytes(
+        &self,
+        ours: &PathSegment,
+        theirs: &PathSegment,
+        begin: Lsn,
+        end: Lsn,
+        progress: &Progress,
+    ) -> Result<bool, Cancelled> {
+        let size = self.target.format.segment_size;
+        let (mut left, mut right) = (vec![0; WINDOW as usize], vec![0; WINDOW as usize]);
+        let mut at = begin;
+        while at < end {
+            progress.check()?;
+            let wanted = end.since(at).min(WINDOW).next_multiple_of(PAGE_SIZE as u64) as usize;
+            let (Some(a), Some(b)) = (left.get_mut(..wanted), right.get_mut(..wanted)) else { break };
+            let read = read_pages(&ours.segment, size.offset(at), a, at)
+                .and_then(|()| read_pages(&theirs.segment, size.offset(at), b, at));
+            let visible = end.since(at).min(wanted as u64) as usize;
+            if read.is_err() || a.get(..visible) != b.get(..visible) {
+                return Ok(false);
+            }
+            at = at.plus(wanted as u64);
+        }
+        Ok(true)
+    }
+}
+
+/// The records that start between `begin` and `end` on one side.
+fn records(path: &WalPath<'_>, begin: Lsn, end: Lsn, progress: &Progress) -> Result<Vec<Seen>, Cancelled> {
+    let mut found = Vec::new();
+    for_each(path, Start::Page(begin), end, progress, |record| {
+        let crc = record.bytes.get(20..24).and_then(|b| b.first_chunk().copied()).unwrap_or_default();
+        found.push(Seen { lsn: record.lsn, len: record.total_len, crc, timed: bears_time(record) });
+        true
+    })?;
+    Ok(found)
+}
+
+/// The record holds the time of its writing in microseconds.
+const fn bears_time(record: &Record<'_>) -> bool {
+    match record.rmid {
+        id::XACT => matches!(
+            record.info & op::XACT_MASK,
+            op::XACT_COMMIT
+                | op::XACT_ABORT
+                | op::XACT_COMMIT_PREPARED
+                | op::XACT_ABORT_PREPARED
+                | op::XACT_PREPARE
+        ),
+        id::XLOG => record.info & 0xF0 == op::XLOG_END_OF_RECOVERY,
+        _ => false,
+    }
 }

@@ -1,6 +1,6 @@
 //! What is remembered of each record: the blocks, the transaction, the kind.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::pg::bytes::Bytes;
 use crate::pg::{Fork, Lsn, Major, RelFile, Xid};

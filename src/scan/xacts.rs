@@ -1,7 +1,6 @@
 //! Transactions during a scan: a fixed, small entry for each, and shared sets of the relations they touched.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use hashbrown::hash_table::{Entry as Slot, HashTable};
 
 use crate::pg::{Lsn, RelFile, TimestampTz, Xid};
@@ -28,6 +27,8 @@ struct Entry {
     time: TimestampTz,
     set: u32,
     last_relation: u32,
+    /// One bit for each of the first 64 relations: it is in the set.
+    mask: u64,
     subxacts: u32,
     end: XactEnd,
     folded: bool,
@@ -80,7 +81,7 @@ impl Default for Sets {
             relations: Vec::new(),
             by_relation: HashMap::new(),
             members: vec![empty.clone()],
-            by_members: HashMap::from([(empty, 0)]),
+            by_members: HashMap::from_iter([(empty, 0)]),
             next: HashMap::new(),
             total: 0,
             overflow: None,
@@ -197,6 +198,7 @@ impl XactTable {
                         time: 0,
                         set: 0,
                         last_relation: NO_RELATION,
+                        mask: 0,
                         subxacts: 0,
                         end: XactEnd::InProgress,
                         folded: false,
@@ -210,11 +212,13 @@ impl XactTable {
     /// The transaction of entry `index` changed `relation`.
     #[inline]
     pub fn touched(&mut self, index: u32, relation: u32) {
-        if let Some(entry) = entry_mut(&mut self.pieces, index)
-            && entry.last_relation != relation
-        {
-            entry.last_relation = relation;
-            entry.set = self.sets.with(entry.set, relation);
+        if let Some(entry) = entry_mut(&mut self.pieces, index) {
+            let bit = if relation < 64 { 1 << relation } else { 0 };
+            if entry.mask & bit == 0 && entry.last_relation != relation {
+                entry.mask |= bit;
+                entry.last_relation = relation;
+                entry.set = self.sets.with(entry.set, relation);
+            }
         }
     }
 

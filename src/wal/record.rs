@@ -145,7 +145,11 @@ impl<'a> Fragments<'a> {
     ///
     /// # Errors
     /// The headers contradict each other or the record's length.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the innermost loop of every scan: inlined, the fragment stays in registers"
+    )]
     pub fn next_fragment(&mut self) -> Result<Option<Fragment>, DecodeError> {
         if self.bytes.position() + self.announced >= self.total {
             if self.bytes.position() + self.announced > self.total {
@@ -177,7 +181,8 @@ impl<'a> Fragments<'a> {
         Ok(Some(fragment))
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as next_fragment")]
     fn block(&mut self, id: u8) -> Result<BlockHeader, DecodeError> {
         if id < self.next_id {
             return Err(DecodeError("out-of-order block_id"));
