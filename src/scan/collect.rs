@@ -67,12 +67,10 @@ pub struct Collected {
 }
 
 #[inline]
-fn key_of(rel: RelFile, fork: Fork, after: bool) -> u128 {
-    u128::from(rel.spc) << 96
-        | u128::from(rel.db) << 64
-        | u128::from(rel.rel) << 32
-        | (fork as u128) << 1
-        | u128::from(after)
+fn key_of(RelFile { spc, db, rel }: RelFile, fork: Fork, after: bool) -> u128 {
+    let high = u64::from(spc) << 32 | u64::from(db);
+    let low = u64::from(rel) << 32 | (fork as u64) << 1 | u64::from(after);
+    u128::from(high) << 64 | u128::from(low)
 }
 
 const fn rel_of(key: u128) -> RelFile {
@@ -155,8 +153,9 @@ impl Changed {
     }
 
     #[inline]
-    fn block(&mut self, lsn: Lsn, after: bool, kind: u16, block: &BlockHeader) -> u32 {
-        let Some(touched) = self.touched(key_of(block.rel, block.fork, after)) else { return 0 };
+    fn block(&mut self, lsn: Lsn, after: bool, kind: u16, block: BlockHeader) -> u32 {
+        let key = key_of(block.rel, block.fork, after);
+        let Some(touched) = self.touched(key) else { return 0 };
         touched.blocks.insert(block.block);
         touched.references += 1;
         touched.images += u64::from(block.image.is_some());
@@ -346,7 +345,7 @@ impl Sink for Changed {
         loop {
             match fragments.next_fragment() {
                 Ok(Some(Fragment::Block(block))) => {
-                    let relation = self.block(record.lsn, after, kind, &block);
+                    let relation = self.block(record.lsn, after, kind, block);
                     if let Some(entry) = entry
                         && by_transaction
                     {

@@ -122,7 +122,8 @@ pub struct Fragments<'a> {
     bytes: Bytes<'a>,
     total: usize,
     announced: usize,
-    last_rel: Option<RelFile>,
+    /// Offset of the last relation named, 0 for none (no relation can stand there).
+    last_rel: usize,
     next_id: u8,
     major: Major,
 }
@@ -135,7 +136,7 @@ impl<'a> Fragments<'a> {
             bytes: Bytes::new(record.bytes.get(HEADER_SIZE..).unwrap_or_default()),
             total: (record.total_len as usize).saturating_sub(HEADER_SIZE),
             announced: 0,
-            last_rel: None,
+            last_rel: 0,
             next_id: 0,
             major,
         }
@@ -198,12 +199,17 @@ impl<'a> Fragments<'a> {
         }
         self.announced += usize::from(data_len);
         let image = if flags & HAS_IMAGE == 0 { None } else { Some(self.image()?) };
-        let rel = if flags & SAME_REL == 0 {
-            RelFile { spc: self.bytes.u32()?, db: self.bytes.u32()?, rel: self.bytes.u32()? }
-        } else {
-            self.last_rel.ok_or(DecodeError("BKPBLOCK_SAME_REL set but no previous rel"))?
+        if flags & SAME_REL == 0 {
+            self.last_rel = self.bytes.position();
+            self.bytes.skip(12)?;
+        } else if self.last_rel == 0 {
+            return Err(DecodeError("BKPBLOCK_SAME_REL set but no previous rel"));
+        }
+        let rel = RelFile {
+            spc: self.bytes.u32_at(self.last_rel)?,
+            db: self.bytes.u32_at(self.last_rel + 4)?,
+            rel: self.bytes.u32_at(self.last_rel + 8)?,
         };
-        self.last_rel = Some(rel);
         let block = self.bytes.u32()?;
         Ok(BlockHeader { id, rel, fork, block, will_init: flags & WILL_INIT != 0, image, data_len })
     }
