@@ -159,7 +159,7 @@ impl Reader {
             let number = u32::try_from(n + 1).unwrap_or(u32::MAX);
             match assignment(line) {
                 Ok(None) => {}
-                Ok(Some((name, value))) => self.assign(path, number, &name, value),
+                Ok(Some((name, value))) => self.assign(path, number, &name, &value),
                 // the line itself is not shown: it may hold a password
                 Err(()) => self.problem(path, Some(number), "syntax error; the server refuses this file"),
             }
@@ -167,7 +167,7 @@ impl Reader {
         self.stack.pop();
     }
 
-    fn assign(&mut self, path: &Path, line: u32, name: &str, value: Vec<u8>) {
+    fn assign(&mut self, path: &Path, line: u32, name: &str, value: &[u8]) {
         let relative = |value: &[u8]| {
             let named = Path::new(std::ffi::OsStr::from_bytes(value));
             path.parent().unwrap_or(Path::new("")).join(named)
@@ -176,11 +176,11 @@ impl Reader {
             "include" | "include_if_exists" | "include_dir" if value.is_empty() => {
                 self.problem(path, Some(line), "includes an empty name");
             }
-            "include" => self.file(&relative(&value), true),
-            "include_if_exists" => self.file(&relative(&value), false),
-            "include_dir" => self.directory(&relative(&value)),
+            "include" => self.file(&relative(value), true),
+            "include_if_exists" => self.file(&relative(value), false),
+            "include_dir" => self.directory(&relative(value)),
             _ if KEPT.contains(&name) || name.starts_with("recovery_target") => {
-                let value = mask_secrets(&String::from_utf8_lossy(&value));
+                let value = mask_secrets(&String::from_utf8_lossy(value));
                 self.settings.add(Setting { name: name.to_owned(), value, path: path.to_path_buf(), line });
             }
             _ => {}
