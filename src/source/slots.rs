@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     fn fixtures() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/slots")
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/slot-states")
     }
 
     #[test]
