@@ -209,13 +209,9 @@ impl Listing {
             Some(WalName::Segment(timeline, segno)) => self.item(timeline, segno, false, dir, bytes),
             Some(WalName::Partial(timeline, segno)) => self.item(timeline, segno, true, dir, bytes),
             Some(name) => self.named.push(Named { name, place, path: entry.path() }),
-            None if bytes.len() >= 24
-                && bytes.iter().take(24).all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(b)) =>
-            {
-                if SegmentSize::new(1 << 20).and_then(|smallest| parse_name(bytes, smallest)).is_some() {
-                    misfits.0 += 1;
-                    misfits.1.get_or_insert_with(|| entry.path());
-                }
+            None if SegmentSize::new(1 << 20).is_some_and(|least| parse_name(bytes, least).is_some()) => {
+                misfits.0 += 1;
+                misfits.1.get_or_insert_with(|| entry.path());
             }
             None => {}
         }

@@ -86,7 +86,7 @@ pub fn decoder<'a, R: BufRead + 'a>(format: Format, inner: R) -> Box<dyn Read + 
     match format {
         Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(inner)),
         Format::Zstd => Box::new(ZstdFrames::new(inner)),
-        Format::Lz4 => Box::new(Lz4Frames { decoder: lz4_flex::frame::FrameDecoder::new(inner), idle: true }),
+        Format::Lz4 => Box::new(Lz4Frames { decoder: lz4_flex::frame::FrameDecoder::new(inner) }),
         Format::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(inner)),
         Format::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(inner, true, XZ_MEMORY_KIB)),
     }
@@ -215,14 +215,12 @@ impl<R: BufRead> Read for ZstdFrames<R> {
 /// lz4_flex answers 0 at the end of each frame, and when a file is cut off between blocks' headers.
 struct Lz4Frames<R: Read> {
     decoder: lz4_flex::frame::FrameDecoder<R>,
-    idle: bool,
 }
 
 impl<R: BufRead> Read for Lz4Frames<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             let n = self.decoder.read(buf)?;
-            self.idle = n == 0;
             if n > 0 || buf.is_empty() || self.decoder.get_mut().fill_buf()?.is_empty() {
                 return Ok(n);
             }
@@ -259,7 +257,7 @@ mod tests {
     }
 
     fn sample() -> Vec<u8> {
-        (0..3_000_000_u32).map(|i| (i / 97 ^ i.wrapping_mul(2_654_435_761) >> 29) as u8).collect()
+        (0..3_000_000_u32).map(|i| ((i / 97) ^ (i.wrapping_mul(2_654_435_761) >> 29)) as u8).collect()
     }
 
     #[test]

@@ -574,7 +574,7 @@ impl WalSet {
         let Some(format) = self.sniff(&file, len, head)? else {
             let page_timeline = self.judge(key, head)?;
             self.check_len(len, candidate.partial)?;
-            return Ok(self.segment(candidate, file, len, page_timeline));
+            return Ok(Self::segment(candidate, file, len, page_timeline));
         };
         let scratch =
             |e: &io::Error| Reason::Unreadable(format!("could not be decoded into a temporary file: {e}"));
@@ -595,7 +595,7 @@ impl WalSet {
         }
         let page_timeline = self.judge(key, head)?;
         self.check_len(len, candidate.partial)?;
-        let segment = self.segment(candidate, out, len, page_timeline);
+        let segment = Self::segment(candidate, out, len, page_timeline);
         let mut state = lock(&self.state);
         state.decoded.push_back((key, segment.clone()));
         if state.decoded.len() > CACHED {
@@ -604,8 +604,7 @@ impl WalSet {
         Ok(segment)
     }
 
-    #[allow(clippy::unused_self)]
-    fn segment(&self, candidate: &Candidate, file: File, len: u64, page_timeline: TimelineId) -> Segment {
+    fn segment(candidate: &Candidate, file: File, len: u64, page_timeline: TimelineId) -> Segment {
         Segment {
             file: Arc::new(file),
             path: candidate.path.clone(),
@@ -809,14 +808,14 @@ fn segment_conflicts(sets: &[&WalSet], timeline: TimelineId, segno: u64, found: 
 }
 
 /// Offset of the first byte in which two segments differ, up to the shorter one's end.
-fn first_difference(a: &Segment, b: &Segment) -> io::Result<Option<u64>> {
+fn first_difference(one: &Segment, other: &Segment) -> io::Result<Option<u64>> {
     let (mut left, mut right) = (vec![0; 128 << 10], vec![0; 128 << 10]);
     let mut at = 0;
     loop {
-        let n = a.read_at(at, &mut left)?.min(b.read_at(at, &mut right)?);
-        let (l, r) = (left.get(..n).unwrap_or_default(), right.get(..n).unwrap_or_default());
-        if l != r {
-            return Ok(l.iter().zip(r).position(|(x, y)| x != y).map(|i| at + i as u64));
+        let n = one.read_at(at, &mut left)?.min(other.read_at(at, &mut right)?);
+        let (left, right) = (left.get(..n).unwrap_or_default(), right.get(..n).unwrap_or_default());
+        if left != right {
+            return Ok(left.iter().zip(right).position(|(x, y)| x != y).map(|i| at + i as u64));
         }
         if n == 0 {
             return Ok(None);
