@@ -1,4 +1,17 @@
 //! Names of relations, read without a server.
+//!
+//! [`Catalogs`] says where the catalogs' blocks come from: [`DiskBlocks`] reads a data directory's files;
+//! on a cluster that was not stopped cleanly [`replay::Replay`] lays WAL over them first. [`Names::load`] reads names from one
+//! or two of them.
+
+pub mod blocks;
+pub mod disk;
+mod load;
+pub mod reader;
+pub mod visibility;
+
+pub use blocks::{BlockSource, Catalogs};
+pub use disk::DiskBlocks;
 
 use std::collections::HashMap;
 
