@@ -260,7 +260,9 @@ impl XactTable {
         for piece in other.pieces {
             for theirs in piece {
                 let index = self.find_or_add(theirs.xid, theirs.first);
-                let set = if let Some(&set) = mapped.get(&theirs.set) { set } else {
+                let set = if let Some(&set) = mapped.get(&theirs.set) {
+                    set
+                } else {
                     let set = self.sets.import(&other.sets, theirs.set);
                     mapped.insert(theirs.set, set);
                     set
