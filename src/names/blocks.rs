@@ -65,4 +65,9 @@ impl Catalogs {
     pub fn on_disk(disk: super::disk::DiskBlocks) -> Self {
         Self { major: disk.major(), blocks: Box::new(disk), replayed: false, problems: Vec::new() }
     }
+
+    /// Where the blocks come from.
+    pub fn blocks(&self) -> &dyn BlockSource {
+        &*self.blocks
+    }
 }

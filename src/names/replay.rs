@@ -218,6 +218,11 @@ impl Replay {
         }
     }
 
+    /// Replays over this relation, too; its changed blocks are kept in memory. To be said before the first record.
+    pub fn follow(&mut self, rel: RelFile) {
+        self.followed.insert(rel);
+    }
+
     /// Whether records of this kind must be given whole, also when they lie on several pages.
     pub const fn wants(rmid: u8, info: u8) -> bool {
         match rmid {
