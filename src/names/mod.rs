@@ -1,4 +1,21 @@
 //! Names of relations, read without a server.
+//!
+//! [`Catalogs`] says where the catalogs' blocks come from: [`DiskBlocks`] reads a data directory's files;
+//! on a cluster that was not stopped cleanly [`Replay`] lays WAL over them first.
+//! [`Names::load`] reads names from one or two of them.
+
+pub mod blocks;
+pub mod disk;
+mod image;
+mod load;
+mod reader;
+mod redo;
+pub mod replay;
+mod visibility;
+
+pub use blocks::{BlockSource, Catalogs};
+pub use disk::DiskBlocks;
+pub use replay::Replay;
 
 use std::collections::HashMap;
 

@@ -1,10 +1,17 @@
 //! PostgreSQL's values and on-disk structures, from bytes to values. Pure: no file is opened here.
 
 pub mod bytes;
+pub mod catalog;
+pub mod checksum;
+pub mod clog;
 pub mod control;
 pub mod history;
 pub mod lsn;
+pub mod page;
+pub mod pglz;
 pub mod relfile;
+pub mod relmap;
+pub mod tuple;
 pub mod version;
 pub mod walname;
 

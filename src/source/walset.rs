@@ -34,7 +34,7 @@ const HISTORY_LIMIT: u64 = 1 << 20;
 /// Decoded segments that stay open for the next reader.
 const CACHED: usize = 4;
 /// So much of a file that begins with zeros is read to see whether it is all zeros (bytes).
-const ZEROS_READ: u64 = 16 << 20;
+const ZEROS_READ: u64 = 64 << 10;
 /// Copies of one segment that are compared with each other.
 const COMPARED: usize = 8;
 
