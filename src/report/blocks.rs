@@ -33,6 +33,12 @@ pub struct Report<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter(String);
 
+impl std::fmt::Display for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl Filter {
     /// From `name`, `schema.name`, `database.schema.name`, a file number, or `tablespace/database/number`.
     pub fn new(text: impl Into<String>) -> Self {

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::doc::{Block, Column, Inline, Style};
 use super::{drawing, dto, words};
 use crate::diagnosis::Diagnosis;
+use crate::diagnosis::engine::LogMatch;
 use crate::diagnosis::facts::{
     DivergenceProof, Facts, LineageEvidence, NeededSegment, Relation, Role, Side, Unseen, WalNeed,
 };
@@ -59,6 +60,31 @@ pub fn report(diagnosis: &Diagnosis, detail: Detail) -> Vec<Block> {
     blocks
 }
 
+/// What the log that was given says.
+pub fn log(matches: &[LogMatch]) -> Vec<Block> {
+    if matches.is_empty() {
+        return vec![Block::Para("The log has no message that belongs to a failed rejoin.".into())];
+    }
+    let mut blocks = vec![Block::Heading("What the log says".into())];
+    for m in matches {
+        let (word, severity) = match m.borne_out {
+            Some(true) => ("the directories bear it out", Severity::Error),
+            Some(false) => ("the directories do not bear it out", Severity::Warning),
+            None => ("the directories cannot tell", Severity::Info),
+        };
+        blocks.push(Block::Finding {
+            severity,
+            code: m.code,
+            title: masked(&m.title),
+            body: vec![
+                ("logs", Inline::from(format!("line {}: ", m.line)).code(words::mask(&m.message))),
+                ("proof", prose(&format!("{word}. {}", m.why))),
+            ],
+        });
+    }
+    blocks
+}
+
 fn masked(text: &str) -> Inline {
     words::mask(text).into_owned().into()
 }
@@ -66,7 +92,7 @@ fn masked(text: &str) -> Inline {
 /// Pieces in back quotes are literal.
 fn prose(text: &str) -> Inline {
     let text = words::mask(text);
-    if text.matches('`').count() % 2 != 0 {
+    if !text.matches('`').count().is_multiple_of(2) {
         return text.into_owned().into();
     }
     let mut inline = Inline::new();
@@ -86,7 +112,8 @@ fn verdict(diagnosis: &Diagnosis) -> Block {
 }
 
 fn side(side: &Side) -> Inline {
-    let major = side.dir.major().map_or_else(|| "of an unknown version".into(), |m| format!("PostgreSQL {m}"));
+    let major =
+        side.dir.major().map_or_else(|| "of an unknown version".into(), |m| format!("PostgreSQL {m}"));
     Inline::new().path(side.dir.path()).text(format!(
         " ({major}, {}{})",
         words::state(side.control.state),
@@ -102,7 +129,10 @@ fn end_of_wal(side: &Side) -> Inline {
     let timeline = side.lineage.timeline;
     let believed = match side.lineage.evidence {
         LineageEvidence::FirstRecord(lsn) if timeline != side.lineage.control_timeline => {
-            format!(" (pg_control still says {}, the record at {lsn} says {timeline})", side.lineage.control_timeline)
+            format!(
+                " (pg_control still says {}, the record at {lsn} says {timeline})",
+                side.lineage.control_timeline
+            )
         }
         _ => String::new(),
     };
@@ -155,8 +185,11 @@ fn figures(facts: &Facts, blocks: &mut Vec<Block>) {
         };
         add(
             "Not proven common",
-            format!("timeline {} from {} to {}: the {whose} no longer has that WAL", unproven.timeline, unproven.from, unproven.to)
-                .into(),
+            format!(
+                "timeline {} from {} to {}: the {whose} no longer has that WAL",
+                unproven.timeline, unproven.from, unproven.to
+            )
+            .into(),
         );
     }
     add("Target's WAL ends", end_of_wal(&facts.target));
@@ -172,7 +205,12 @@ fn figures(facts: &Facts, blocks: &mut Vec<Block>) {
         let changed = facts.source_scan.as_ref().map_or_else(
             || ", not read".into(),
             |scan| {
-                let blocks: u64 = scan.changes.relations.iter().map(|r| r.after.as_ref().map_or(0, |c| c.blocks.len())).sum();
+                let blocks: u64 = scan
+                    .changes
+                    .relations
+                    .iter()
+                    .map(|r| r.after.as_ref().map_or(0, |c| c.blocks.len()))
+                    .sum();
                 format!(", {} changed", words::counted(blocks, "block"))
             },
         );
@@ -198,8 +236,9 @@ fn figures(facts: &Facts, blocks: &mut Vec<Block>) {
             .into(),
         );
         if let Some(source) = &facts.source_scan {
-            let both: u64 =
-                dto::common(&scan.changes, &source.changes).map(|(_, _, a, b)| a.blocks.common(&b.blocks)).sum();
+            let both: u64 = dto::common(&scan.changes, &source.changes)
+                .map(|(_, _, a, b)| a.blocks.common(&b.blocks))
+                .sum();
             add("Changed on both", format!("{} after the fork", words::counted(both, "block")).into());
         }
     }
@@ -208,7 +247,8 @@ fn figures(facts: &Facts, blocks: &mut Vec<Block>) {
     for side in [&facts.target, &facts.source] {
         if let Some(end) = side.end.as_ref().filter(|end| !end.message.is_empty()) {
             let whose = if side.role == Role::Target { "target" } else { "source" };
-            let mut text = Inline::from(format!("Where the {whose}'s WAL ends, a server would log: ")).code(end.message.as_str());
+            let mut text = Inline::from(format!("Where the {whose}'s WAL ends, a server would log: "))
+                .code(end.message.as_str());
             if !end.meaning.is_empty() {
                 text = text.text(format!(". {}", end.meaning));
             }
@@ -220,13 +260,17 @@ fn figures(facts: &Facts, blocks: &mut Vec<Block>) {
 fn relation(facts: &Facts) -> Inline {
     match &facts.relation {
         Relation::SamePosition => "both end at the same record".into(),
-        Relation::TargetBehind => "the target is an ancestor: all of its WAL is in the source's history".into(),
+        Relation::TargetBehind => {
+            "the target is an ancestor: all of its WAL is in the source's history".into()
+        }
         Relation::Diverged => "diverged: both wrote WAL of their own after the fork".into(),
-        Relation::Twins { timeline } => format!("twins: timeline {timeline} exists twice, with different records").into(),
+        Relation::Twins { timeline } => {
+            format!("twins: timeline {timeline} exists twice, with different records").into()
+        }
         Relation::SourceBehind => {
             "the source is behind the target: were the two given the wrong way round?".into()
         }
-        Relation::Unrelated(why) => format!("unrelated: {}", words::unrelated(why.clone())).into(),
+        Relation::Unrelated(why) => format!("unrelated: {}", words::unrelated(why)).into(),
         Relation::Undecided => "undecided: the evidence does not suffice".into(),
     }
 }
@@ -288,7 +332,9 @@ fn transactions(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
     if facts.transactions.is_empty() {
         return;
     }
-    blocks.push(Block::Heading("Transactions that a rewind discards".into()));
+    let place =
+        only_database(facts).map_or_else(String::new, |database| format!(" from database {database}"));
+    blocks.push(Block::Heading(format!("Transactions that a rewind discards{place}")));
     if lost_count == 0 {
         blocks.push(Block::Para("None was committed after the fork.".into()));
     } else {
@@ -310,7 +356,9 @@ fn transactions(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
     }
     if !rest.is_empty() {
         blocks.push(Block::Para(format!("Besides: {}.", rest.join(", ")).into()));
-        let open = || others.clone().filter(|x| matches!(x.end, XactEnd::Prepared | XactEnd::InProgress) || detail.all);
+        let open = || {
+            others.clone().filter(|x| matches!(x.end, XactEnd::Prepared | XactEnd::InProgress) || detail.all)
+        };
         if open().next().is_some() {
             blocks.push(xact_table(open().take(detail.rows()), facts));
         }
@@ -322,49 +370,77 @@ fn transactions(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
     }
 }
 
-fn xact_table<'a>(xacts: impl Iterator<Item = &'a Xact>, facts: &Facts) -> Block {
-    Block::Table {
-        columns: vec![
-            Column::left("time (UTC)"),
-            Column::right("xid"),
-            Column::flexible("end"),
-            Column::left("LSN"),
-            Column::right("records"),
-            Column::flexible("relations"),
-        ],
-        rows: xacts
-            .map(|x| {
-                let star = if x.may_begin_earlier { "*" } else { "" };
+fn xact_table<'a>(xacts: impl Iterator<Item = &'a Xact> + Clone, facts: &Facts) -> Block {
+    let fork = facts.divergence.as_ref().map(|d| d.lsn);
+    let database = only_database(facts);
+    // where all of them simply committed, their names need the room
+    let ends = xacts.clone().any(|x| x.end != XactEnd::Committed);
+    let mut columns = vec![
+        Column::left("time (UTC)"),
+        Column::right("xid"),
+        Column::left("LSN"),
+        Column::right("records"),
+        Column::flexible("relations"),
+    ];
+    if ends {
+        columns.insert(2, Column::flexible("end"));
+    }
+    let rows = xacts
+        .map(|x| {
+            let star = if x.may_begin_earlier { "*" } else { "" };
+            let time = x.time.map_or_else(|| "-".into(), words::time);
+            let mut row: Vec<Inline> = vec![
+                time.trim_end_matches(" UTC").into(),
+                format!("{}{star}", x.xid).into(),
+                x.end_lsn.to_string().into(),
+                words::count(x.records).into(),
+                touched(x, facts, database),
+            ];
+            if ends {
+                let decided =
+                    x.end == XactEnd::CommittedPrepared && x.prepared_lsn.is_none_or(|lsn| Some(lsn) < fork);
                 let mut end = words::xact_end(x.end).to_owned();
+                if decided {
+                    "committed; prepared before the fork, only the decision is lost".clone_into(&mut end);
+                }
                 if let Some(gid) = &x.gid {
                     end.push(' ');
                     end.push_str(gid);
                 }
-                vec![
-                    x.time.map_or_else(|| "-".into(), |t| words::time(t).trim_end_matches(" UTC").to_owned()).into(),
-                    format!("{}{star}", x.xid).into(),
-                    end.into(),
-                    x.end_lsn.to_string().into(),
-                    words::count(x.records).into(),
-                    touched(x, facts),
-                ]
-            })
-            .collect(),
-    }
+                row.insert(2, end.into());
+            }
+            row
+        })
+        .collect();
+    Block::Table { columns, rows }
 }
 
-fn touched(x: &Xact, facts: &Facts) -> Inline {
+/// The database of every named relation that a transaction touched, if there is only one.
+fn only_database(facts: &Facts) -> Option<&str> {
+    let mut databases = facts
+        .relation_sets
+        .sets
+        .iter()
+        .flatten()
+        .filter_map(|rel| facts.names.relations.get(rel)?.database.as_deref());
+    let first = databases.next()?;
+    databases.all(|other| other == first).then_some(first)
+}
+
+/// The relations of a transaction; the name of the only database is left out.
+fn touched(x: &Xact, facts: &Facts, database: Option<&str>) -> Inline {
     let Some(set) = facts.relation_sets.get(x.relations) else { return "too many to keep".into() };
     // tables say more than their indexes
     let kind = |rel| facts.names.relations.get(rel).map_or('?', |n| n.kind);
     let tables: Vec<_> = set.iter().filter(|rel| matches!(kind(rel), 'r' | 'p' | 'm' | 'S' | '?')).collect();
     let shown = if tables.is_empty() { set.iter().collect() } else { tables };
     let mut text = Inline::new();
-    for (index, rel) in shown.iter().take(4).enumerate() {
-        if index > 0 {
-            text = text.text(", ");
-        }
-        text = text.code(facts.relation_name(**rel));
+    for rel in shown.iter().take(4) {
+        let name = match facts.names.relations.get(rel) {
+            Some(known) if database.is_some() => format!("{}.{}", known.schema, known.name),
+            _ => facts.relation_name(**rel),
+        };
+        text = text.comma().code(name);
     }
     if set.len() > shown.len().min(4) {
         text = text.text(format!(" +{}", set.len() - shown.len().min(4)));
@@ -520,7 +596,8 @@ pub fn wal_need(
     text = if holes == 0 {
         text.text(format!("{total}, all found."))
     } else {
-        text.text(format!("{total}, ")).with(Style::Bad, format!("{} of them found nowhere.", words::count(holes)))
+        text.text(format!("{total}, "))
+            .with(Style::Bad, format!("{} of them found nowhere.", words::count(holes)))
     };
     blocks.push(Block::Para(text));
     let mut runs: Vec<(&NeededSegment, &NeededSegment, u64, Inline)> = Vec::new();
@@ -568,7 +645,8 @@ fn place(segment: &NeededSegment, target: &Path, source: &Path) -> Inline {
         }
     }
     for path in &segment.found {
-        let known = segment.on_target && path.starts_with(target) || segment.on_source && path.starts_with(source);
+        let known =
+            segment.on_target && path.starts_with(target) || segment.on_source && path.starts_with(source);
         if known {
             continue;
         }
@@ -591,9 +669,13 @@ fn unseen(facts: &Facts, blocks: &mut Vec<Block>) {
     let mut items: Vec<Inline> = facts.unseen.iter().map(unseen_item).collect();
     let settings = [&facts.target, &facts.source].into_iter().flat_map(|s| &s.settings.problems);
     items.extend(facts.names.problems.iter().chain(settings).map(|p| masked(p)));
-    items.extend(facts.trees.problems.iter().map(|(path, why)| Inline::new().path(path).text(format!(": {why}"))));
+    items.extend(
+        facts.trees.problems.iter().map(|(path, why)| Inline::new().path(path).text(format!(": {why}"))),
+    );
     items.extend(facts.archive_conflicts.iter().map(|c| {
-        let mut text = Inline::new().code(c.name.as_str()).text(format!(" differs from byte {} on between ", c.offset));
+        let mut text = Inline::new()
+            .code(c.name.as_str())
+            .text(format!(": files of that name differ from byte {} on: ", c.offset));
         for (index, path) in c.paths.iter().enumerate() {
             text = text.text(if index > 0 { ", " } else { "" }).path(path);
         }

@@ -33,9 +33,11 @@ pub fn draw(diagnosis: &Diagnosis) -> Vec<String> {
     if checkpoint.is_some() {
         top = replace(&top, CHECKPOINT, '●');
     }
-    let goes_on = |side: &Side| position(side).is_none_or(|lsn| lsn > fork) && facts.relation != behind(side.role);
+    let goes_on =
+        |side: &Side| position(side).is_none_or(|lsn| lsn > fork) && facts.relation != behind(side.role);
     let (target_on, source_on) = (goes_on(target), goes_on(source));
-    let bar = if checkpoint.is_some() { format!("{:CHECKPOINT$}│", "") } else { " ".repeat(CHECKPOINT + 1) };
+    let bar =
+        if checkpoint.is_some() { format!("{:CHECKPOINT$}│", "") } else { " ".repeat(CHECKPOINT + 1) };
     let branch = |tail: String| format!("{bar}{:1$}{tail}", "", FORK - CHECKPOINT - 1);
     let same_line = |side: &Side| side.lineage.timeline == divergence.timeline;
     match (target_on, source_on) {
@@ -60,7 +62,10 @@ pub fn draw(diagnosis: &Diagnosis) -> Vec<String> {
     let label = if target_on && source_on || !same_line(source) { "fork" } else { "common up to" };
     lines.push(branch(format!("{label} {fork} on timeline {}", divergence.timeline)));
     if let Some(checkpoint) = checkpoint {
-        lines.push(format!("{:CHECKPOINT$}last common checkpoint {}, redo {}", "", checkpoint.lsn, checkpoint.redo));
+        lines.push(format!(
+            "{:CHECKPOINT$}last common checkpoint {}, redo {}",
+            "", checkpoint.lsn, checkpoint.redo
+        ));
     }
     if let Some(twin) = twin_of(&facts.relation) {
         lines.push(format!("  two branches claim timeline {twin}"));

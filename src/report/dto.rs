@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use super::words;
 use crate::diagnosis::Diagnosis;
 use crate::diagnosis::facts::{self, Facts};
-use crate::diagnosis::verdict;
+use crate::diagnosis::{engine, verdict};
 use crate::findings;
 use crate::names::Names;
 use crate::pg::control::ControlFile;
@@ -39,8 +39,8 @@ impl<'a, T> Seq<'a, T> {
         Self(Box::new(move || Box::new(make())))
     }
 
-    /// The items.
-    pub fn iter(&self) -> Box<dyn Iterator<Item = T> + 'a> {
+    /// Makes the items.
+    pub fn items(&self) -> Box<dyn Iterator<Item = T> + 'a> {
         (self.0)()
     }
 }
@@ -53,7 +53,7 @@ impl<T> std::fmt::Debug for Seq<'_, T> {
 
 impl<T: Serialize> Serialize for Seq<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter())
+        serializer.collect_seq(self.items())
     }
 }
 
@@ -159,6 +159,8 @@ pub struct Report<'a> {
     pub loss: Option<Loss>,
     /// What goes wrong, most severe first.
     pub findings: Vec<Finding>,
+    /// Messages of the server's log that was given, with what they mean here; null if none was given.
+    pub log: Option<Vec<LogMatch>>,
     /// The directory that will not rejoin.
     pub target: Side,
     /// The directory it should follow.
@@ -196,6 +198,7 @@ impl<'a> From<&'a Diagnosis> for Report<'a> {
             unproven: facts.unproven.iter().map(Into::into).collect(),
             loss: facts.loss.as_ref().map(Into::into),
             findings: diagnosis.findings.iter().map(Into::into).collect(),
+            log: None,
             target: (&facts.target).into(),
             source: (&facts.source).into(),
             wal: WalNeeds {
@@ -220,24 +223,65 @@ impl<'a> From<&'a Diagnosis> for Report<'a> {
             transactions: Seq::new(|| facts.transactions.iter().map(|x| Transaction::new(x, facts))),
             target_changes: facts.target_scan.as_ref().map(|s| Scan::new(s, facts, &facts.target)),
             source_changes: facts.source_scan.as_ref().map(|s| Scan::new(s, facts, &facts.source)),
-            changed_on_both: facts.target_scan.as_ref().zip(facts.source_scan.as_ref()).map(|(ours, theirs)| {
-                Seq::new(|| {
-                    common(&ours.changes, &theirs.changes).map(|(rel, fork, ours, theirs)| Common {
-                        relation: RelationRef::new(rel, &facts.names),
-                        fork: fork.name(),
-                        blocks: ours.blocks.common(&theirs.blocks),
-                        ranges: Seq::new(|| {
-                            // the shorter set decides the work
-                            let (few, many) = if ours.blocks.len() <= theirs.blocks.len() {
-                                (&ours.blocks, &theirs.blocks)
-                            } else {
-                                (&theirs.blocks, &ours.blocks)
-                            };
-                            ranges(few.iter().filter(|&block| many.contains(block)))
-                        }),
+            changed_on_both: facts.target_scan.as_ref().zip(facts.source_scan.as_ref()).map(
+                |(ours, theirs)| {
+                    Seq::new(|| {
+                        common(&ours.changes, &theirs.changes).map(|(rel, fork, ours, theirs)| Common {
+                            relation: RelationRef::new(rel, &facts.names),
+                            fork: fork.name(),
+                            blocks: ours.blocks.common(&theirs.blocks),
+                            ranges: Seq::new(|| {
+                                // the shorter set decides the work
+                                let (few, many) = if ours.blocks.len() <= theirs.blocks.len() {
+                                    (&ours.blocks, &theirs.blocks)
+                                } else {
+                                    (&theirs.blocks, &ours.blocks)
+                                };
+                                ranges(few.iter().filter(|&block| many.contains(block)))
+                            }),
+                        })
                     })
-                })
-            }),
+                },
+            ),
+        }
+    }
+}
+
+impl Report<'_> {
+    /// With what was found in a server's log.
+    #[must_use]
+    pub fn with_log(mut self, log: Option<&[engine::LogMatch]>) -> Self {
+        self.log = log.map(|log| log.iter().map(Into::into).collect());
+        self
+    }
+}
+
+/// A message of a server's log that belongs to a finding.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct LogMatch {
+    /// Number of its line, from 1.
+    pub line: u64,
+    /// The message.
+    pub message: String,
+    /// Code of the finding.
+    pub code: &'static str,
+    /// What the code stands for.
+    pub title: String,
+    /// Whether the directories bear it out; null where they cannot tell.
+    pub borne_out: Option<bool>,
+    /// Why.
+    pub why: String,
+}
+
+impl From<&engine::LogMatch> for LogMatch {
+    fn from(m: &engine::LogMatch) -> Self {
+        Self {
+            line: m.line,
+            message: words::mask(&m.message).into_owned(),
+            code: m.code,
+            title: m.title.clone(),
+            borne_out: m.borne_out,
+            why: words::mask(&m.why).into_owned(),
         }
     }
 }
@@ -251,7 +295,12 @@ pub fn common<'a>(
         let at = theirs.relations.binary_search_by_key(&(our.rel, our.fork), |t| (t.rel, t.fork)).ok()?;
         let their = theirs.relations.get(at)?;
         let (our_after, their_after) = (our.after.as_ref()?, their.after.as_ref()?);
-        (our_after.blocks.common(&their_after.blocks) > 0).then_some((our.rel, our.fork, our_after, their_after))
+        (our_after.blocks.common(&their_after.blocks) > 0).then_some((
+            our.rel,
+            our.fork,
+            our_after,
+            their_after,
+        ))
     })
 }
 
@@ -1000,10 +1049,9 @@ impl From<&leftovers::Leftovers> for Leftovers {
                 by_pg_rewind: b.by_pg_rewind(),
                 lines: b.lines.clone(),
             }),
-            tablespace_map: l
-                .tablespace_map
-                .as_ref()
-                .map(|map| map.iter().map(|(oid, path)| TablespaceLink { oid: *oid, path: path.clone() }).collect()),
+            tablespace_map: l.tablespace_map.as_ref().map(|map| {
+                map.iter().map(|(oid, path)| TablespaceLink { oid: *oid, path: path.clone() }).collect()
+            }),
             standby_signal: l.standby_signal,
             recovery_signal: l.recovery_signal,
             recovery_conf: l.recovery_conf,
@@ -1608,7 +1656,12 @@ impl<'a> Scan<'a> {
                         (Some(wanted), Some(rel)) => wanted(rel),
                         (filter, _) => filter.is_none(),
                     })
-                    .map(|e| Event { lsn: e.lsn, xid: e.xid, after: e.after, what: EventKind::new(&e.event, names) })
+                    .map(|e| Event {
+                        lsn: e.lsn,
+                        xid: e.xid,
+                        after: e.after,
+                        what: EventKind::new(&e.event, names),
+                    })
             }),
             relations: Seq::new(move || {
                 let wanted = std::rc::Rc::clone(&wanted);
@@ -1632,7 +1685,12 @@ pub const fn event_relation(event: &scan::FileEvent) -> Option<RelFile> {
 }
 
 impl<'a> RelationChanges<'a> {
-    fn new(r: &'a scan::RelationChanges, names: &'a Names, control: &ControlFile, major: Option<Major>) -> Self {
+    fn new(
+        r: &'a scan::RelationChanges,
+        names: &'a Names,
+        control: &ControlFile,
+        major: Option<Major>,
+    ) -> Self {
         let known = names.relations.get(&r.rel);
         let changes = |changes: &'a scan::ForkChanges| ForkChanges {
             blocks: changes.blocks.len(),
@@ -1670,7 +1728,10 @@ impl<'a> RelationChanges<'a> {
 
 /// The JSON Schema of a type.
 pub fn schema<T: JsonSchema>() -> Schema {
-    schemars::generate::SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
+    schemars::generate::SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator()
+        .into_root_schema_for::<T>()
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use super::words;
 
 /// Writes the parts one after the other, with a blank line between them.
 pub fn render(blocks: &[Block], out: &mut dyn Write) -> io::Result<()> {
-    let is_branch = |at: Option<usize>| matches!(at.and_then(|at| blocks.get(at)), Some(Block::Branch { .. }));
+    let is_branch =
+        |at: Option<usize>| matches!(at.and_then(|at| blocks.get(at)), Some(Block::Branch { .. }));
     for (index, block) in blocks.iter().enumerate() {
         let (before, after) = (is_branch(index.checked_sub(1)), is_branch(Some(index + 1)));
         let branch = is_branch(Some(index));
@@ -130,7 +131,9 @@ pub fn escape(text: &str) -> String {
             }
             // no backslash stops a mention
             '@' => out.push_str("&#64;"),
-            '.' | ')' if text.get(..at).is_some_and(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit())) => {
+            '.' | ')'
+                if text.get(..at).is_some_and(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit())) =>
+            {
                 out.push('\\');
                 out.push(c);
             }
@@ -172,7 +175,10 @@ mod tests {
         let row = table.lines().last().unwrap();
         let bars = row.char_indices().filter(|&(at, c)| c == '|' && !row[..at].ends_with('\\')).count();
         assert_eq!(bars, 3, "{row}");
-        assert!(row.contains("\\<img\\>") && row.contains("&#64;team") && row.contains("```a\\|b`c``d"), "{row}");
+        assert!(
+            row.contains("\\<img\\>") && row.contains("&#64;team") && row.contains("```a\\|b`c``d"),
+            "{row}"
+        );
         assert!(!row.chars().any(char::is_control));
     }
 

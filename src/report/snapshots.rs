@@ -93,7 +93,9 @@ pub fn content(judgement: &Judgement, detail: Detail) -> Vec<Block> {
         },
     }];
     if let Some((timeline, lsn)) = judgement.source_end {
-        let text = Inline::from("The source ").path(&judgement.source).text(format!(" ends at {lsn} on timeline {timeline}."));
+        let text = Inline::from("The source ")
+            .path(&judgement.source)
+            .text(format!(" ends at {lsn} on timeline {timeline}."));
         blocks.push(Block::Para(text));
     }
     let end = |s: &Snapshot| match &s.end {
@@ -129,14 +131,19 @@ pub fn content(judgement: &Judgement, detail: Detail) -> Vec<Block> {
             .collect(),
     });
     for s in &judgement.snapshots {
-        if let Some(need) = s.wal.as_ref().filter(|need| s.recommended || detail.all || need.holes().next().is_some()) {
+        if let Some(need) =
+            s.wal.as_ref().filter(|need| s.recommended || detail.all || need.holes().next().is_some())
+        {
             blocks.push(Block::Heading(format!("WAL for {}", words::path(&s.path))));
             wal_need("to follow the source", need, &s.path, &judgement.source, detail, &mut blocks);
         }
     }
     if !judgement.unseen.is_empty() {
         blocks.push(Block::Heading("What could not be seen".into()));
-        blocks.push(Block::List { numbered: false, items: judgement.unseen.iter().map(super::content::unseen_item).collect() });
+        blocks.push(Block::List {
+            numbered: false,
+            items: judgement.unseen.iter().map(super::content::unseen_item).collect(),
+        });
     }
     blocks
 }

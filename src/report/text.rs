@@ -74,7 +74,8 @@ impl Pen<'_> {
             }
             Block::Para(inline) => self.wrapped(inline, "", ""),
             Block::Pairs(pairs) => {
-                let label = pairs.iter().map(|(l, _)| display_width(&words::clean(l))).max().unwrap_or(0).min(26);
+                let label =
+                    pairs.iter().map(|(l, _)| display_width(&words::clean(l))).max().unwrap_or(0).min(26);
                 for (name, value) in pairs {
                     let name = words::clean(name);
                     let pad = " ".repeat(label.saturating_sub(display_width(&name)));
@@ -110,7 +111,8 @@ impl Pen<'_> {
                 let skip = first.chars().count().saturating_sub(width / 2);
                 let first: String = plain(&first.chars().skip(skip).collect::<String>().into());
                 let first: String = self.cells(&first.into()).into_iter().map(|(c, _)| c).collect();
-                let rest: String = first.chars().map(|c| if matches!(c, '│' | '├' | '|') { c } else { ' ' }).collect();
+                let rest: String =
+                    first.chars().map(|c| if matches!(c, '│' | '├' | '|') { c } else { ' ' }).collect();
                 self.wrapped(text, &first, &rest.replace('├', "│"))
             }
             Block::Finding { severity, code, title, body } => {
@@ -162,7 +164,9 @@ impl Pen<'_> {
                 widths
                     .iter()
                     .enumerate()
-                    .filter(|&(i, &w)| w > least && (!flexible_only || columns.get(i).is_some_and(|c| c.flexible)))
+                    .filter(|&(i, &w)| {
+                        w > least && (!flexible_only || columns.get(i).is_some_and(|c| c.flexible))
+                    })
                     .max_by_key(|&(_, &w)| w)
                     .map(|(i, _)| i)
             };
@@ -359,23 +363,26 @@ mod tests {
             text.clone().prop_map(Block::Para),
             text.clone().prop_map(|line| Block::Verdict { sign: '✗', style: Style::Bad, line }),
             proptest::collection::vec(("[a-z]{0,20}", text.clone()), 0..4).prop_map(Block::Pairs),
-            proptest::collection::vec(text.clone(), 0..4).prop_map(|items| Block::List { numbered: true, items }),
+            proptest::collection::vec(text.clone(), 0..4)
+                .prop_map(|items| Block::List { numbered: true, items }),
             text.prop_map(|title| Block::Finding {
                 severity: Severity::Error,
                 code: "FP01",
                 title: title.clone(),
                 body: vec![("", title.clone()), ("proof", title)],
             }),
-            proptest::collection::vec(proptest::collection::vec(cell, 6), 0..4).prop_map(|rows| Block::Table {
-                columns: vec![
-                    Column::left("one"),
-                    Column::right("two"),
-                    Column::flexible("three"),
-                    Column::left("four"),
-                    Column::right("five"),
-                    Column::flexible("six"),
-                ],
-                rows,
+            proptest::collection::vec(proptest::collection::vec(cell, 6), 0..4).prop_map(|rows| {
+                Block::Table {
+                    columns: vec![
+                        Column::left("one"),
+                        Column::right("two"),
+                        Column::flexible("three"),
+                        Column::left("four"),
+                        Column::right("five"),
+                        Column::flexible("six"),
+                    ],
+                    rows,
+                }
             }),
         ]
     }

@@ -157,13 +157,16 @@ pub fn content(tree: &Tree, unseen: &[facts::Unseen]) -> Vec<Block> {
     blocks.extend(lines);
     let mut notes: Vec<Inline> = Vec::new();
     for twin in &tree.twins {
-        notes.push(format!("! more than one branch claims timeline {twin}: two servers were promoted on their own").into());
+        notes.push(
+            format!("! more than one branch claims timeline {twin}: two servers were promoted on their own")
+                .into(),
+        );
     }
     for (path, timeline) in &tree.homeless {
         notes.push(
-            Inline::from("! ")
-                .path(path)
-                .text(format!(" is on timeline {timeline}, and no single history file says where that began")),
+            Inline::from("! ").path(path).text(format!(
+                " is on timeline {timeline}, and no single history file says where that began"
+            )),
         );
     }
     if tree.roots.len() > 1 {
@@ -263,7 +266,11 @@ impl From<&Branch> for BranchDto {
             reason: b.reason.clone(),
             comments: b.comments.clone(),
             files: b.files.iter().map(|p| p.as_path().into()).collect(),
-            directories: b.here.iter().map(|(p, lsn)| Standing { path: p.as_path().into(), lsn: *lsn }).collect(),
+            directories: b
+                .here
+                .iter()
+                .map(|(p, lsn)| Standing { path: p.as_path().into(), lsn: *lsn })
+                .collect(),
             children: b.children.iter().map(Into::into).collect(),
         }
     }
@@ -316,14 +323,22 @@ mod tests {
     #[test]
     fn a_cascade_with_a_dead_branch() {
         let two = history(2, &[(1, 0x300, "no recovery target specified")], &["made by hand"]);
-        let three =
-            history(3, &[(1, 0x300, "no recovery target specified"), (2, 0x500, "before transaction 7")], &["made by hand"]);
-        let four = history(4, &[(1, 0x300, "no recovery target specified"), (2, 0x400, "")], &["made by hand", "a test"]);
+        let three = history(
+            3,
+            &[(1, 0x300, "no recovery target specified"), (2, 0x500, "before transaction 7")],
+            &["made by hand"],
+        );
+        let four = history(
+            4,
+            &[(1, 0x300, "no recovery target specified"), (2, 0x400, "")],
+            &["made by hand", "a test"],
+        );
         let paths = ["/a/pg_wal/3", "/a/pg_wal/2", "/b/4"].map(PathBuf::from);
-        let histories: Vec<_> = [&three, &two, &four].into_iter().zip(paths.iter().map(PathBuf::as_path)).collect();
+        let histories: Vec<_> =
+            [&three, &two, &four].into_iter().zip(paths.iter().map(PathBuf::as_path)).collect();
         let ends = [(PathBuf::from("/a"), 3, Some(Lsn(0x600))), (PathBuf::from("/c"), 2, None)];
         let tree = tree(&histories, &ends);
-        assert_eq!(tree.twins, []);
+        assert!(tree.twins.is_empty());
         assert_eq!(
             text(&tree),
             "timeline 1\n\
@@ -340,8 +355,10 @@ mod tests {
     #[test]
     fn two_branches_of_one_number() {
         let (ours, theirs) = (history(2, &[(1, 0x300, "")], &[]), history(2, &[(1, 0x380, "")], &[]));
-        let histories =
-            [(&ours, Path::new("/a/pg_wal/00000002.history")), (&theirs, Path::new("/b/pg_wal/00000002.history"))];
+        let histories = [
+            (&ours, Path::new("/a/pg_wal/00000002.history")),
+            (&theirs, Path::new("/b/pg_wal/00000002.history")),
+        ];
         let ends = [
             (PathBuf::from("/a"), 2, None),
             (PathBuf::from("/b"), 2, None),

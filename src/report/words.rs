@@ -96,7 +96,9 @@ fn mask_keywords(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
-    while let Some(found) = SECRETS.iter().filter_map(|k| Some((done + lower.get(done..)?.find(k)?, *k))).min() {
+    while let Some(found) =
+        SECRETS.iter().filter_map(|k| Some((done + lower.get(done..)?.find(k)?, *k))).min()
+    {
         let (at, keyword) = found;
         let value = at + keyword.len();
         let rest = text.get(value..).unwrap_or_default();
@@ -132,11 +134,7 @@ fn secret_len(text: &str) -> usize {
             _ if c == '\\' => {
                 chars.next();
             }
-            Some(q) if c == q => {
-                if chars.next_if(|&(_, next)| next == q).is_none() {
-                    return at + c.len_utf8();
-                }
-            }
+            Some(q) if c == q && chars.next_if(|&(_, next)| next == q).is_none() => return at + c.len_utf8(),
             None if c.is_whitespace() || matches!(c, '&' | '\'' | '"' | ';') => return at,
             _ => {}
         }
@@ -184,7 +182,7 @@ pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -286,7 +284,7 @@ pub const fn picture(picture: Picture) -> &'static str {
 }
 
 /// Why two directories have nothing in common.
-pub const fn unrelated(why: Unrelated) -> &'static str {
+pub const fn unrelated(why: &Unrelated) -> &'static str {
     match why {
         Unrelated::SystemIdentifier => "their system identifiers differ",
         Unrelated::Major => "they are of different major versions",
@@ -300,13 +298,19 @@ pub fn loss(loss: &Loss) -> String {
         Loss::Nothing => "nothing: the target has no WAL after the fork".into(),
         Loss::ShutdownCheckpointOnly => "nothing: only the shutdown checkpoint lies after the fork".into(),
         Loss::MaintenanceOnly => {
-            "no committed transaction: only maintenance (vacuum, pruning, hints, checkpoints, aborted work)".into()
+            "no committed transaction: only maintenance (vacuum, pruning, hints, checkpoints, aborted work)"
+                .into()
         }
         Loss::Commits { commits, first, last } if first == last => {
             format!("{}, at {}", counted(*commits, "committed transaction"), time(*first))
         }
         Loss::Commits { commits, first, last } => {
-            format!("{}, from {} to {}", counted(*commits, "committed transaction"), time(*first), time(*last))
+            format!(
+                "{}, from {} to {}",
+                counted(*commits, "committed transaction"),
+                time(*first),
+                time(*last)
+            )
         }
         Loss::AtLeast { commits } => format!(
             "at least {}; the target's WAL could not be read to its end",
@@ -328,12 +332,17 @@ mod tests {
             ("password='hun\\' ter2' x", "password=*** x"),
             ("postgresql://u:hunter2@h:5432/db?x=1", "postgresql://u:***@h:5432/db?x=1"),
             ("postgres://u:hun@ter2@h/db", "postgres://u:***@h/db"),
-            ("postgres://h:5432/db?user=u&password=hunter2&x=1", "postgres://h:5432/db?user=u&password=***&x=1"),
+            (
+                "postgres://h:5432/db?user=u&password=hunter2&x=1",
+                "postgres://h:5432/db?user=u&password=***&x=1",
+            ),
             ("sslpassword=hunter2", "sslpassword=***"),
         ] {
             assert_eq!(mask(text), masked);
         }
-        for plain in ["", "host=a user=b", "the password is not shown", "https://host:80/x", "a@b:c", "password"] {
+        for plain in
+            ["", "host=a user=b", "the password is not shown", "https://host:80/x", "a@b:c", "password"]
+        {
             assert_eq!(mask(plain), plain);
         }
     }
