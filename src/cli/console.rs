@@ -11,14 +11,14 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::args::{ConsoleArgs, When};
 use super::exit;
-use crate::diagnosis::engine::Progress;
+use crate::diagnosis::engine::{Phase, Progress};
 use crate::report::content::Detail;
 use crate::report::text::TextStyle;
 
 /// Work that is done sooner shows no progress.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How often a signal and the progress are looked at.
-const TICK: Duration = Duration::from_millis(20);
+/// How often the progress is looked at.
+const TICK: Duration = Duration::from_millis(50);
 
 /// How to speak to this user.
 #[derive(Debug, Clone)]
@@ -118,10 +118,10 @@ impl Console {
         }
     }
 
-    /// Does the work, shows its progress if it takes long, and hands a signal on to it.
+    /// Does the work, which a signal stops, and shows its progress if it takes long.
     pub fn watch<T>(&self, work: impl FnOnce(&Progress) -> T) -> T {
         self.catch_signals();
-        let progress = Progress::default();
+        let progress = Progress::with_cancel(Arc::clone(&self.interrupted));
         let done = AtomicBool::new(false);
         let show = self.notes && std::io::stderr().is_terminal();
         thread::scope(|scope| {
@@ -129,9 +129,6 @@ impl Console {
                 let start = Instant::now();
                 let mut bar = None;
                 while !done.load(Ordering::Acquire) {
-                    if self.interrupted() {
-                        progress.cancel();
-                    }
                     if show && start.elapsed() >= PATIENCE {
                         update(bar.get_or_insert_with(new_bar), &progress);
                     }
@@ -170,8 +167,15 @@ fn new_bar() -> ProgressBar {
 }
 
 fn update(bar: &ProgressBar, progress: &Progress) {
-    let (phase, done, total) = progress.now();
-    bar.set_message(phase);
+    let (done, total) = progress.bytes();
+    bar.set_message(match progress.phase() {
+        Phase::Opening => "opening",
+        Phase::Comparing => "comparing",
+        Phase::ScanningTarget => "reading the target's WAL",
+        Phase::ScanningSource => "reading the source's WAL",
+        Phase::Naming => "naming relations",
+        Phase::Concluding => "concluding",
+    });
     bar.set_length(total);
     bar.set_position(done);
 }

@@ -25,9 +25,9 @@ pub struct Demo {
 pub const DEMOS: &[Demo] = &[
     #[cfg(bundled_pair)]
     Demo {
-    name: "failover",
-    title: "PostgreSQL 18: the standby was promoted while the old primary still committed",
-    bytes: include_bytes!("../../testdata/basic-18/pair.tar.zst"),
+        name: "failover",
+        title: "PostgreSQL 18: the standby was promoted while the old primary still committed",
+        bytes: include_bytes!("../../testdata/basic-18/pair.tar.zst"),
     },
 ];
 

@@ -94,7 +94,8 @@ impl From<DiagnoseError> for Failure {
             DiagnoseError::Input { .. } => INPUT,
             DiagnoseError::Cancelled => INTERRUPTED,
         };
-        Self { status, message: error.to_string() }
+        let message = error.to_string();
+        Self { status, message: message.trim_end().to_owned() }
     }
 }
 

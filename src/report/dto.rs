@@ -555,6 +555,11 @@ pub enum Loss {
         /// Commit time of the last.
         last: Time,
     },
+    /// No commit, but transactions that were prepared after the divergence and wait for their decision.
+    PreparedOnly {
+        /// How many.
+        prepared: u64,
+    },
     /// At least so many: the WAL could not be read to its end.
     AtLeast {
         /// How many were seen.
@@ -571,6 +576,7 @@ impl From<&facts::Loss> for Loss {
             facts::Loss::Commits { commits, first, last } => {
                 Self::Commits { commits, first: first.into(), last: last.into() }
             }
+            facts::Loss::PreparedOnly { prepared } => Self::PreparedOnly { prepared },
             facts::Loss::AtLeast { commits } => Self::AtLeast { commits },
         }
     }

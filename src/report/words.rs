@@ -312,6 +312,10 @@ pub fn loss(loss: &Loss) -> String {
                 time(*last)
             )
         }
+        Loss::PreparedOnly { prepared } => format!(
+            "no committed transaction; {} that wait for their decision",
+            counted(*prepared, "prepared transaction")
+        ),
         Loss::AtLeast { commits } => format!(
             "at least {}; the target's WAL could not be read to its end",
             counted(*commits, "committed transaction")
