@@ -2,6 +2,7 @@
 //!
 //! The layers and their one-way dependencies are in ARCHITECTURE.md.
 
+pub mod cli;
 pub mod diagnosis;
 pub mod findings;
 pub mod names;

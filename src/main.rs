@@ -1,3 +1,7 @@
 //! The `forkpoint` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(forkpoint::cli::main(std::env::args_os()))
+}

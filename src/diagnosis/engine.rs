@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::names::Names;
 use crate::pg::control::ControlFile;
 use crate::pg::history::History;
-use crate::pg::{Lsn, Major, SegmentSize};
+use crate::pg::{Lsn, Major, SegmentSize, TimelineId};
 use crate::scan::collect::{Changed, Collected};
 use crate::scan::path::{Segments, WalPath};
 use crate::scan::run::{Scanned, scan};
@@ -28,7 +28,8 @@ use super::facts::{
     Checkpoint, Divergence, DivergenceProof, Facts, FoundHistory, Relation, Role, Side, SideScan, Unrelated,
     Unseen, WalNeeds,
 };
-use super::{lineage, loss, needs};
+use super::verdict::{Action, Picture, Verdict};
+use super::{Diagnosis, lineage, loss, needs};
 
 pub use crate::scan::progress::{Cancelled, Phase, Progress};
 
@@ -581,4 +582,64 @@ fn kind_of(record: &Record<'_>) -> RecordKind {
 pub fn control(dir: &Path) -> Result<ControlFile, DiagnoseError> {
     let dir = DataDir::open(dir).map_err(|e| input(e.to_string(), ""))?;
     dir.control().map(|c| c.0).map_err(|e| input(e.to_string(), ""))
+}
+
+/// What the tree of timelines is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Timelines {
+    /// Every history file that was found.
+    pub histories: Vec<FoundHistory>,
+    /// Where each data directory stands.
+    pub ends: Vec<(PathBuf, TimelineId, Option<Lsn>)>,
+    /// What could not be read.
+    pub unseen: Vec<Unseen>,
+}
+
+/// A message of a server's log that belongs to a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogMatch {
+    /// Number of its line, from 1.
+    pub line: u64,
+    /// The message as it stands there.
+    pub message: String,
+    /// Code of the finding.
+    pub code: &'static str,
+    /// What the code stands for, one line.
+    pub title: String,
+    /// Whether the directories bear it out; `None` where they cannot tell.
+    pub borne_out: Option<bool>,
+    /// Why, with this pair's figures.
+    pub why: String,
+}
+
+/// Diagnoses a pair.
+///
+/// # Errors
+/// As [`facts`].
+pub fn diagnose(options: &Options, progress: &Progress) -> Result<Diagnosis, DiagnoseError> {
+    let facts = facts(options, progress)?;
+    let verdict = Verdict {
+        action: Action::Undecided,
+        line: "the verdict is not part of this build".into(),
+        picture: Picture::None,
+        lost_commits: None,
+        blocked_by: Vec::new(),
+        lacks: Vec::new(),
+        next_steps: Vec::new(),
+        other_routes: Vec::new(),
+    };
+    Ok(Diagnosis { facts, findings: Vec::new(), verdict })
+}
+
+/// Reads every history file of some data directories and archives.
+///
+/// # Errors
+/// A directory or its control file cannot be read.
+pub fn timelines(_dirs: &[PathBuf], _archives: &[PathBuf]) -> Result<Timelines, DiagnoseError> {
+    Err(input("the tree of timelines is not part of this build", "Take a newer one."))
+}
+
+/// Finds the messages of a server's log that belong to findings, and compares them with the directories.
+pub fn match_log(_diagnosis: &Diagnosis, _log: &str) -> Vec<LogMatch> {
+    Vec::new()
 }

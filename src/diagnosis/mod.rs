@@ -8,3 +8,16 @@ pub mod facts;
 pub mod lineage;
 pub mod loss;
 pub mod needs;
+pub mod snapshots;
+pub mod verdict;
+
+/// Everything that a report says.
+#[derive(Debug)]
+pub struct Diagnosis {
+    /// What was found out.
+    pub facts: facts::Facts,
+    /// What goes wrong because of it, most severe first.
+    pub findings: Vec<crate::findings::Finding>,
+    /// What to do.
+    pub verdict: verdict::Verdict,
+}

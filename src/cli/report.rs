@@ -1,0 +1,115 @@
+//! `forkpoint report`.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::args::{Format, WalArgs};
+use super::console::Console;
+use super::exit::{self, Failure};
+use super::output::Output;
+use crate::diagnosis::Diagnosis;
+use crate::diagnosis::engine::{self, LogMatch};
+use crate::report::doc::Block;
+use crate::report::text::TextStyle;
+use crate::report::{content, dto, json, markdown, text, words};
+
+/// Of a log, the end is read: what matters came last.
+const LOG_LIMIT: u64 = 16 << 20;
+
+/// Arguments of `forkpoint report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Data directory of the old primary (or a snapshot of it) that will not rejoin
+    pub target: PathBuf,
+    /// Data directory of the new primary (or a snapshot of it)
+    pub source: PathBuf,
+    /// Where WAL lies.
+    #[command(flatten)]
+    pub wal: WalArgs,
+    /// How to write the report
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+    /// Write it to a file, whole or not at all, never inside either directory
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Exit with the verdict as status (see below)
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Read a server's log, or one message of it (- for standard input), and say whether the directories bear it out
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Do not read the source's WAL after the fork
+    #[arg(long)]
+    pub no_source_wal: bool,
+}
+
+/// Runs the command.
+pub fn run(args: ReportArgs, console: &Console) -> Result<u8, Failure> {
+    let output = Output::new(args.output.as_deref(), &[&args.target, &args.source])?;
+    let log = args.log.as_deref().map(read_log).transpose()?;
+    let options = args.wal.options(args.target, args.source, !args.no_source_wal);
+    let diagnosis = console.watch(|progress| engine::diagnose(&options, progress))?;
+    let matches = log.map(|log| engine::match_log(&diagnosis, &log));
+    write(&diagnosis, matches.as_deref(), args.format, output, console)?;
+    Ok(if args.exit_code { exit::of_verdict(&diagnosis.verdict) } else { exit::DONE })
+}
+
+/// Writes a report.
+pub fn write(
+    diagnosis: &Diagnosis,
+    log: Option<&[LogMatch]>,
+    format: Format,
+    output: Output,
+    console: &Console,
+) -> Result<(), Failure> {
+    let style = style(&output, console);
+    output.write(console, |out| {
+        if format == Format::Json {
+            return json::write(&dto::Report::from(diagnosis).with_log(log), out);
+        }
+        let mut blocks = content::report(diagnosis, console.detail());
+        if let Some(log) = log {
+            // what the user came with is answered first
+            blocks.splice(1..1, content::log(log));
+        }
+        blocks_as(format, &blocks, style, out)
+    })
+}
+
+/// Text without colours and with all letters for a file.
+pub fn style(output: &Output, console: &Console) -> TextStyle {
+    if output.is_stdout() { console.text_style() } else { TextStyle::default() }
+}
+
+/// Text or Markdown.
+pub fn blocks_as(format: Format, blocks: &[Block], style: TextStyle, out: &mut dyn Write) -> io::Result<()> {
+    if format == Format::Markdown { markdown::render(blocks, out) } else { text::render(blocks, style, out) }
+}
+
+fn read_log(path: &Path) -> Result<String, Failure> {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        if path == Path::new("-") {
+            io::stdin().lock().take(LOG_LIMIT).read_to_end(&mut content)?;
+            return Ok(content);
+        }
+        let mut file = File::open(path)?;
+        let size = file.metadata()?.len();
+        if size > LOG_LIMIT {
+            file.seek(SeekFrom::Start(size - LOG_LIMIT))?;
+        }
+        file.take(LOG_LIMIT).read_to_end(&mut content)?;
+        Ok(content)
+    };
+    let content = read().map_err(|error| {
+        let text = format!(
+            "{}: {error}. Give a readable file with --log, or - for standard input.",
+            words::path(path)
+        );
+        Failure::new(exit::INPUT, text)
+    })?;
+    Ok(String::from_utf8_lossy(&content).into_owned())
+}
