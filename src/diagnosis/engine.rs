@@ -4,34 +4,40 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::names::Names;
-use crate::pg::control::ControlFile;
+use crate::names::{Catalogs, DiskBlocks, Names, Replay};
+use crate::pg::control::{ControlFile, DbState};
 use crate::pg::history::History;
-use crate::pg::{Lsn, Major, SegmentSize, TimelineId};
+use crate::pg::{Lsn, Major, SegmentSize, TimelineId, WalName};
 use crate::scan::collect::{Changed, Collected};
 use crate::scan::path::{Segments, WalPath};
 use crate::scan::run::{Scanned, scan};
-use crate::scan::walk::{Start, read_record, record_start};
+use crate::scan::walk::{Start, for_each, read_record, record_start, walk};
 use crate::scan::{RecordKind, RelationSets, WalEnd, Xact};
 use crate::source::datadir::DataDir;
-use crate::source::leftovers::Leftovers;
+use crate::source::leftovers::{BackupLabel, Leftovers};
 use crate::source::restore::RestoreCommand;
 use crate::source::settings::Settings;
-use crate::source::trees::Trees;
-use crate::source::walset::{Segment, WalIdentity, WalSet};
+use crate::source::trees::{Kind, Trees};
+use crate::source::walset::{Conflict, Segment, WalIdentity, WalSet};
+use crate::source::{slots, space};
+use crate::wal::framer::Sink;
+use crate::wal::rmgr::{id, op};
 use crate::wal::{Format, Record, rmgr};
 
 use super::checkpoint::{self, Search};
 use super::compare::{Compare, compare};
 use super::ending::{self, Stopped};
 use super::facts::{
-    Checkpoint, Divergence, DivergenceProof, Facts, FoundHistory, Relation, Role, Side, SideScan, Unrelated,
-    Unseen, WalNeeds,
+    Checkpoint, Divergence, DivergenceProof, Facts, FoundHistory, FreeSpace, Relation, Role, Side, SideScan,
+    Unrelated, Unseen, WalNeeds,
 };
 use super::verdict::{Action, Picture, Verdict};
 use super::{Diagnosis, lineage, loss, needs};
 
 pub use crate::scan::progress::{Cancelled, Phase, Progress};
+
+/// Segments of which all copies are compared with each other: each is read as a whole.
+const COMPARED_COPIES: usize = 16;
 
 /// What to diagnose and with what.
 #[derive(Debug, Clone)]
@@ -163,24 +169,24 @@ fn open_side(
         system_identifier: control.system_identifier,
         segment_size,
     });
-    let mut known = Vec::new();
-    for file in set.histories() {
-        match History::parse(&file.bytes, file.timeline) {
-            Ok(history) => known.push(FoundHistory { history, path: file.path, own: file.own }),
-            Err(e) => unseen.push(Unseen {
-                path: Some(file.path),
-                what: e.to_string(),
-                consequence: "this history was not used".into(),
-            }),
-        }
-    }
-    known.sort_by_key(|k| !k.own);
+    let known = histories(&set, unseen);
     let lineage = match format {
         Some(format) => lineage::find(&control, &set, format, known),
         None => lineage::of_control(&control, known),
     };
-    let leftovers = Leftovers::default();
-    let settings = Settings::default();
+    let leftovers = Leftovers::read(dir.path(), major, &wal_dir);
+    let settings = Settings::read(dir.path(), major);
+    let (slots, bad_slots) = slots::read(dir.path());
+    unseen.extend(bad_slots.into_iter().map(|(path, what)| Unseen {
+        path: Some(path),
+        what,
+        consequence: "this replication slot is not in the report".into(),
+    }));
+    unseen.extend(leftovers.problems.iter().chain(&settings.problems).map(|what| Unseen {
+        path: None,
+        what: what.clone(),
+        consequence: "what it says was not taken into account".into(),
+    }));
     let side = Side {
         role,
         dir,
@@ -188,10 +194,11 @@ fn open_side(
         segment_size,
         leftovers,
         settings,
-        slots: Vec::new(),
+        slots,
         lineage,
         end: None,
         control_end: None,
+        rejected: Vec::new(),
     };
     Ok(Opened { side, set, format })
 }
@@ -249,7 +256,11 @@ impl Work<'_> {
         let target = self.read_target(format, divergence.as_ref(), common.as_ref())?;
         let source = self.read_source(format, divergence.as_ref())?;
         let relation = self.relate(&mut divergence, parting.same_line);
-        Ok(self.into_facts(relation, divergence, parting.unproven, common, Some(target), Some(source)))
+        let names = self.names(format, &[&target, &source])?;
+        let mut facts =
+            self.into_facts(relation, divergence, parting.unproven, common, Some(target), Some(source));
+        facts.names = names;
+        Ok(facts)
     }
 
     fn unrelated(&self) -> Option<Unrelated> {
@@ -338,7 +349,7 @@ impl Work<'_> {
             Search::Found(found) => Ok(Some(found)),
             Search::Hole(segno) => {
                 let timeline = path.timelines_of(segno).next().map_or(1, |t| t.0);
-                let name = crate::pg::WalName::Segment(timeline, segno).file_name(format.segment_size);
+                let name = WalName::Segment(timeline, segno).file_name(format.segment_size);
                 self.unseen.push(Unseen {
                     path: None,
                     what: format!(
@@ -508,7 +519,35 @@ impl Work<'_> {
         source: Option<Read>,
     ) -> Facts {
         let wal = self.needs(&relation, divergence.as_ref(), common_checkpoint.as_ref());
-        let Self { target: ours, source: theirs, unseen, .. } = self;
+        let target_backup_end = self.backup_end();
+        let archive_conflicts = self.conflicts(divergence.as_ref(), &wal);
+        let Self { target: mut ours, source: mut theirs, mut unseen, .. } = self;
+        for opened in [&mut ours, &mut theirs] {
+            opened.side.rejected = opened.set.rejected();
+            unseen.extend(opened.set.problems().into_iter().map(|(path, what)| Unseen {
+                path: Some(path),
+                what,
+                consequence: "WAL in it was not seen".into(),
+            }));
+        }
+        let trees = Trees::read(ours.side.dir.path(), theirs.side.dir.path());
+        unseen.extend(trees.problems.iter().map(|(path, what)| Unseen {
+            path: Some(path.clone()),
+            what: what.clone(),
+            consequence: "files in it were not compared".into(),
+        }));
+        let mounts: Vec<PathBuf> = trees
+            .target
+            .iter()
+            .filter(|e| {
+                e.path == Path::new("pg_wal") || (e.kind == Kind::Symlink && e.path.starts_with("pg_tblspc"))
+            })
+            .map(|e| e.path.to_path_buf())
+            .collect();
+        let target_space = space::free(ours.side.dir.path(), &mounts)
+            .into_iter()
+            .map(|(at, bytes)| FreeSpace { at, bytes })
+            .collect();
         let (target_scan, transactions, relation_sets) = match target {
             Some(read) => (read.scan, read.transactions, read.sets),
             None => (None, Vec::new(), RelationSets::default()),
@@ -526,11 +565,95 @@ impl Work<'_> {
             transactions,
             relation_sets,
             loss,
+            target_backup_end,
             wal,
             names: Names::default(),
-            trees: Trees::default(),
-            archive_conflicts: Vec::new(),
+            trees,
+            archive_conflicts,
+            target_space,
             unseen,
+        }
+    }
+
+    /// Where the backup that the target's backup_label began has ended: a record in the WAL or a file beside it says so.
+    fn backup_end(&self) -> Option<Lsn> {
+        let (target, format) = (&self.target, self.target.format?);
+        let start = target.side.leftovers.backup_label.as_ref()?.start?;
+        for (_, _, content) in target.set.backup_records() {
+            let record = BackupLabel::parse(&String::from_utf8_lossy(&content));
+            if record.start == Some(start) {
+                let stop = record.field("STOP WAL LOCATION").and_then(|v| v.split(' ').next()?.parse().ok());
+                if stop.is_some() {
+                    return stop;
+                }
+            }
+        }
+        let path = target.path(format, &target.set);
+        let mut end = None;
+        let at = Start::Record(record_start(start, format.segment_size.bytes()));
+        let walked = for_each(&path, at, Lsn::MAX, self.progress, |record| {
+            let is_end = record.rmid == id::XLOG && record.info & 0xF0 == op::XLOG_BACKUP_END;
+            if is_end && record.main_data(format.major).is_some_and(|main| main == start.0.to_le_bytes()) {
+                end = Some(record.end.align8());
+            }
+            end.is_none()
+        });
+        walked.ok().and(end).or_else(|| Some(target.control().backup_end_point?).filter(|lsn| lsn.is_valid()))
+    }
+
+    /// Copies of one name and different content, among the segments from the divergence on and all histories.
+    fn conflicts(&self, divergence: Option<&Divergence>, wal: &WalNeeds) -> Vec<Conflict> {
+        let size = self.target.side.segment_size;
+        let from = divergence.map_or(u64::MAX, |d| size.segno(d.lsn));
+        let mut names: Vec<WalName> = [&wal.find_blocks, &wal.follow]
+            .into_iter()
+            .flatten()
+            .flat_map(|need| &need.segments)
+            .filter(|s| s.segno >= from && s.found.len() > 1)
+            .map(|s| WalName::Segment(s.timeline, s.segno))
+            .take(COMPARED_COPIES)
+            .collect();
+        for opened in [&self.target, &self.source] {
+            names.extend(opened.side.lineage.known.iter().map(|k| WalName::History(k.history.timeline)));
+        }
+        names.sort_unstable();
+        names.dedup();
+        let mut found = self.target.set.conflicts(&names);
+        for conflict in self.source.set.conflicts(&names) {
+            if !found.contains(&conflict) {
+                found.push(conflict);
+            }
+        }
+        found
+    }
+
+    /// Names of relations, read from the target and, where they are gone there, from the source.
+    fn names(&self, format: Format, read: &[&Read]) -> Result<Names, DiagnoseError> {
+        if format.major < Major::V10 || read.iter().all(|r| r.scan.is_none() && r.transactions.is_empty()) {
+            return Ok(Names::default());
+        }
+        self.progress.begin(Phase::Naming, 0);
+        let target = self.catalogs(&self.target, format)?;
+        let source = self.catalogs(&self.source, format)?;
+        Ok(Names::load(&target, Some(&source)))
+    }
+
+    /// The catalogs of a side. On one that was not stopped cleanly they are stale on disk until its WAL from the redo on
+    /// is laid over them.
+    fn catalogs(&self, opened: &Opened, format: Format) -> Result<Catalogs, DiagnoseError> {
+        let control = opened.control();
+        let disk = DiskBlocks::new(opened.side.dir.path(), control);
+        let Some(end) = opened.side.end.as_ref().filter(|_| control.state != DbState::ShutDown) else {
+            return Ok(Catalogs::on_disk(disk));
+        };
+        let path = opened.path(format, &opened.set);
+        let start = Start::Record(record_start(control.checkpoint_copy.redo, format.segment_size.bytes()));
+        let mut replay = ReplaySink(Replay::new(disk));
+        loop {
+            walk(&path, start, end.lsn, &mut replay, self.progress, &mut Vec::new())?;
+            if !replay.0.needs_another_pass() {
+                return Ok(replay.0.into_catalogs());
+            }
         }
     }
 
@@ -568,6 +691,19 @@ impl Work<'_> {
             needs::locate(&path, (from, end.lsn), why, sets, |segno| (segno <= common_below, true))
         });
         WalNeeds { find_blocks, follow }
+    }
+}
+
+struct ReplaySink(Replay);
+
+impl Sink for ReplaySink {
+    fn wants_whole(&self, rmid: u8, info: u8) -> bool {
+        Replay::wants(rmid, info)
+    }
+
+    fn record(&mut self, record: &Record<'_>) -> bool {
+        self.0.apply(record);
+        true
     }
 }
 
@@ -635,8 +771,66 @@ pub fn diagnose(options: &Options, progress: &Progress) -> Result<Diagnosis, Dia
 ///
 /// # Errors
 /// A directory or its control file cannot be read.
-pub fn timelines(_dirs: &[PathBuf], _archives: &[PathBuf]) -> Result<Timelines, DiagnoseError> {
-    Err(input("the tree of timelines is not part of this build", "Take a newer one."))
+pub fn timelines(dirs: &[PathBuf], archives: &[PathBuf]) -> Result<Timelines, DiagnoseError> {
+    let mut found = Timelines::default();
+    let progress = Progress::default();
+    let mut loose: Vec<PathBuf> = archives.to_vec();
+    for dir in dirs {
+        // an archive or a WAL directory has histories, too
+        if dir.is_dir() && !dir.join("PG_VERSION").exists() {
+            loose.push(dir.clone());
+            continue;
+        }
+        let opened = DataDir::open(dir).map_err(|e| input(e.to_string(), ""))?;
+        let options = Options {
+            target: dir.clone(),
+            source: dir.clone(),
+            archives: Vec::new(),
+            restore_command: None,
+            threads: 1,
+            scan_source: false,
+        };
+        let opened = open_side(Role::Target, opened, &options, &mut found.unseen)?;
+        let end = opened.format.and_then(|format| {
+            let path = opened.path(format, &opened.set);
+            let stop =
+                for_each(&path, Start::Record(opened.control().checkpoint), Lsn::MAX, &progress, |_| true);
+            stop.ok().map(|s| s.next).filter(|lsn| lsn.is_valid())
+        });
+        let end = end.or(Some(opened.control().checkpoint));
+        found.ends.push((dir.clone(), opened.side.lineage.timeline, end));
+        found.histories.extend(opened.side.lineage.known.into_iter().filter(|k| k.own));
+    }
+    let identity = WalIdentity { system_identifier: 0, magic: None, major: None };
+    for dir in &loose {
+        let set = WalSet::new(dir, &[], None, SegmentSize::DEFAULT, identity);
+        found
+            .histories
+            .extend(histories(&set, &mut found.unseen).into_iter().map(|k| FoundHistory { own: false, ..k }));
+        found.unseen.extend(set.problems().into_iter().map(|(path, what)| Unseen {
+            path: Some(path),
+            what,
+            consequence: "histories in it were not seen".into(),
+        }));
+    }
+    Ok(found)
+}
+
+/// The history files of a set, its own first.
+fn histories(set: &WalSet, unseen: &mut Vec<Unseen>) -> Vec<FoundHistory> {
+    let mut known = Vec::new();
+    for file in set.histories() {
+        match History::parse(&file.bytes, file.timeline) {
+            Ok(history) => known.push(FoundHistory { history, path: file.path, own: file.own }),
+            Err(e) => unseen.push(Unseen {
+                path: Some(file.path),
+                what: e.to_string(),
+                consequence: "this history was not used".into(),
+            }),
+        }
+    }
+    known.sort_by_key(|k| !k.own);
+    known
 }
 
 /// Finds the messages of a server's log that belong to findings, and compares them with the directories.

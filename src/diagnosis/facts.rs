@@ -12,6 +12,7 @@ use crate::source::leftovers::Leftovers;
 use crate::source::settings::Settings;
 use crate::source::slots::Slot;
 use crate::source::trees::Trees;
+use crate::source::walset::Rejected;
 
 /// Which of the two directories is meant, in pg_rewind's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +47,8 @@ pub struct Side {
     /// LSN up to which the data files may be ahead of: the larger of the end of the checkpoint record and
     /// minRecoveryPoint, as pg_rewind computes "target's end of WAL".
     pub control_end: Option<Lsn>,
+    /// WAL files that were looked at for this side and are not what their names say, own ones and archives'.
+    pub rejected: Vec<Rejected>,
 }
 
 /// The timelines a side went through, last one first believed by evidence and not by pg_control alone.
@@ -276,6 +279,16 @@ pub struct Unseen {
     pub consequence: String,
 }
 
+/// Room on one filesystem that the target's files lie on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreeSpace {
+    /// The directory within the target where it begins: empty for the data directory itself, `pg_wal`,
+    /// `pg_tblspc/OID`. Only those that lie on another filesystem than the data directory have an entry of their own.
+    pub at: PathBuf,
+    /// Bytes that an ordinary user can still write (`f_bavail`).
+    pub bytes: u64,
+}
+
 /// Everything that was found out. `Option`s are `None` where the evidence did not reach; `unseen` then says why.
 #[derive(Debug)]
 pub struct Facts {
@@ -301,6 +314,9 @@ pub struct Facts {
     pub relation_sets: RelationSets,
     /// What is lost.
     pub loss: Option<Loss>,
+    /// Where the backup that the target's backup_label speaks of ended, if it has one and WAL or a backup history file
+    /// tells.
+    pub target_backup_end: Option<Lsn>,
     /// Which WAL is needed and where it lies.
     pub wal: WalNeeds,
     /// Names of relations.
@@ -309,6 +325,8 @@ pub struct Facts {
     pub trees: Trees,
     /// Files of the archives that matter: two contents of one name, histories off the source's line.
     pub archive_conflicts: Vec<crate::source::walset::Conflict>,
+    /// Room on the filesystems of the target, as far as this machine can tell; empty when it was not asked.
+    pub target_space: Vec<FreeSpace>,
     /// What could not be seen.
     pub unseen: Vec<Unseen>,
 }

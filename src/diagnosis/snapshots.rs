@@ -1,11 +1,14 @@
 //! Which of several copies of the old primary can follow the source.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::engine::{DiagnoseError, Progress};
-use super::facts::{Unseen, WalNeed};
+use crate::pg::control::DbState;
 use crate::pg::{Lsn, TimelineId};
 use crate::scan::WalEnd;
+use crate::source::leftovers::BackupLabel;
+
+use super::engine::{self, DiagnoseError, Progress};
+use super::facts::{Facts, Relation, Unrelated, Unseen, WalNeed};
 
 /// What to judge and with what.
 #[derive(Debug, Clone)]
@@ -63,10 +66,177 @@ pub struct Judgement {
     pub unseen: Vec<Unseen>,
 }
 
-/// Judges every snapshot by the end of its WAL.
-pub fn judge(_options: &Options, _progress: &Progress) -> Result<Judgement, DiagnoseError> {
-    Err(DiagnoseError::Input {
-        what: "the engine is not part of this build".into(),
-        advice: "Take a newer one.".into(),
-    })
+/// Judges every snapshot by the end of its WAL, not by its checkpoint.
+///
+/// # Errors
+/// The source cannot be read, or the work was cancelled. A snapshot that cannot be read is judged unusable.
+pub fn judge(options: &Options, progress: &Progress) -> Result<Judgement, DiagnoseError> {
+    engine::control(&options.source)?;
+    let mut judgement = Judgement {
+        source: options.source.clone(),
+        source_end: None,
+        snapshots: Vec::new(),
+        unseen: Vec::new(),
+    };
+    for path in &options.snapshots {
+        let pair = engine::Options {
+            target: path.clone(),
+            source: options.source.clone(),
+            archives: options.archives.clone(),
+            restore_command: options.restore_command.clone(),
+            threads: options.threads,
+            scan_source: false,
+        };
+        let snapshot = match engine::facts(&pair, progress) {
+            Ok(facts) => {
+                if judgement.source_end.is_none() {
+                    judgement.source_end = facts.source.end.as_ref().map(|e| (e.timeline, e.lsn));
+                }
+                for unseen in &facts.unseen {
+                    if !judgement.unseen.contains(unseen) {
+                        judgement.unseen.push(unseen.clone());
+                    }
+                }
+                one(path, facts)
+            }
+            Err(DiagnoseError::Cancelled) => return Err(DiagnoseError::Cancelled),
+            Err(error) => unusable(path, error.to_string()),
+        };
+        judgement.snapshots.push(snapshot);
+    }
+    recommend(&mut judgement.snapshots);
+    Ok(judgement)
+}
+
+fn unusable(path: &Path, why: String) -> Snapshot {
+    let action = SnapshotAction::Unusable;
+    Snapshot { path: path.to_owned(), action, why, end: None, wal: None, recommended: false }
+}
+
+fn one(path: &Path, facts: Facts) -> Snapshot {
+    let (action, why) = action(&facts);
+    let wal = facts.wal.follow.filter(|_| action == SnapshotAction::Follow);
+    let holes: Vec<&str> = wal.iter().flat_map(WalNeed::holes).map(|s| s.name.as_str()).collect();
+    let why = match holes.as_slice() {
+        [] => why,
+        [first, ..] => format!(
+            "{why} But WAL that it needs was found nowhere: {} segment{}, the first is {first}.",
+            holes.len(),
+            if holes.len() == 1 { "" } else { "s" }
+        ),
+    };
+    Snapshot { path: path.to_owned(), action, why, end: facts.target.end, wal, recommended: false }
+}
+
+fn action(facts: &Facts) -> (SnapshotAction, String) {
+    use SnapshotAction::{Follow, Rewind, Unusable};
+    let target = &facts.target;
+    if let Relation::Unrelated(why) = &facts.relation {
+        let why = match why {
+            Unrelated::SystemIdentifier => "It is of another cluster: the system identifiers differ.",
+            Unrelated::Major => "It is of another major version than the source.",
+            Unrelated::NoCommonAncestor => "Its history has no timeline in common with the source's.",
+        };
+        return (Unusable, why.into());
+    }
+    if let Some(label) = &target.leftovers.backup_label {
+        return backup(facts, label);
+    }
+    let Some(divergence) = &facts.divergence else {
+        return (
+            Unusable,
+            "Its WAL could not be read as far as needed to place it on the source's timelines.".into(),
+        );
+    };
+    let at = format!("{} on timeline {}", divergence.lsn, divergence.timeline);
+    let running = matches!(target.control.state, DbState::InProduction);
+    let atomic = if running {
+        " It was taken of a running server: this holds only if the snapshot is atomic over all its filesystems."
+    } else {
+        ""
+    };
+    match &facts.relation {
+        Relation::SamePosition => (Follow, format!("It ends where the source ends.{atomic}")),
+        Relation::TargetBehind => {
+            (Follow, format!("All its WAL is in the source's history, which it left at {at}.{atomic}"))
+        }
+        Relation::Diverged if received_only(facts) => (
+            Follow,
+            format!(
+                "It received WAL past {at} and replayed none of it: it can follow once the segments from there on are \
+                 moved out of its WAL directory.{atomic}"
+            ),
+        ),
+        Relation::Diverged => (Rewind, format!("It has WAL that the source does not have, from {at} on.")),
+        Relation::Twins { timeline } => (
+            Rewind,
+            format!(
+                "Its timeline {timeline} is not the source's timeline {timeline}: they differ from {at} on."
+            ),
+        ),
+        Relation::SourceBehind => (Unusable, format!("It is ahead of the source, which ends at {at}.")),
+        Relation::Undecided | Relation::Unrelated(_) => {
+            (Unusable, "The evidence does not suffice to place it on the source's timelines.".into())
+        }
+    }
+}
+
+/// A file-level copy is consistent only at the end of its backup: that must lie on the common line.
+fn backup(facts: &Facts, label: &BackupLabel) -> (SnapshotAction, String) {
+    use SnapshotAction::{Follow, Unusable};
+    if label.incremental_from.is_some() {
+        let why =
+            "It is an incremental backup, on which no server starts: combine it with pg_combinebackup first.";
+        return (Unusable, why.into());
+    }
+    let start = label.start.map_or_else(|| "an unknown position".to_owned(), |lsn| lsn.to_string());
+    let Some(stop) = facts.target_backup_end else {
+        let why = format!(
+            "It is a backup begun at {start} (backup_label), and the end of that backup was not found in the WAL at hand: \
+             it is not known to be consistent at or before the divergence."
+        );
+        return (Unusable, why);
+    };
+    let common_end = match &facts.divergence {
+        Some(divergence) if !matches!(facts.relation, Relation::TargetBehind | Relation::SamePosition) => {
+            divergence.lsn
+        }
+        _ => Lsn::MAX,
+    };
+    if stop <= common_end {
+        let why = format!(
+            "It is a backup begun at {start} that is consistent from {stop} on, which the source's history has."
+        );
+        (Follow, why)
+    } else {
+        let why = format!(
+            "It is a backup begun at {start} that is consistent from {stop} on only, and the source left that line at \
+             {common_end}."
+        );
+        (Unusable, why)
+    }
+}
+
+/// A standby that holds WAL past the divergence in its WAL directory and has replayed none of it.
+fn received_only(facts: &Facts) -> bool {
+    let control = &facts.target.control;
+    let standby = matches!(control.state, DbState::InArchiveRecovery | DbState::ShutDownInRecovery);
+    standby
+        && facts.divergence.as_ref().is_some_and(|d| {
+            control.checkpoint < d.lsn && facts.target.control_end.is_some_and(|replayed| replayed <= d.lsn)
+        })
+}
+
+/// The one that is furthest on, of those that can follow with WAL that is at hand.
+fn recommend(snapshots: &mut [Snapshot]) {
+    let best = snapshots
+        .iter()
+        .enumerate()
+        .filter(|(_, s)| s.action == SnapshotAction::Follow)
+        .filter(|(_, s)| s.wal.as_ref().is_none_or(|w| w.holes().next().is_none()))
+        .max_by_key(|(_, s)| s.end.as_ref().map(|e| (e.timeline, e.lsn)));
+    let best = best.map(|(index, _)| index);
+    for (index, snapshot) in snapshots.iter_mut().enumerate() {
+        snapshot.recommended = Some(index) == best;
+    }
 }

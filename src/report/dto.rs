@@ -1300,7 +1300,7 @@ pub struct FileProblem {
 
 impl From<&crate::source::trees::Trees> for Files {
     fn from(trees: &crate::source::trees::Trees) -> Self {
-        let tree = |entries: &[crate::source::trees::Entry]| Tree {
+        let tree = |entries: &crate::source::trees::Tree| Tree {
             entries: entries.len() as u64,
             bytes: entries.iter().map(|e| e.size).fold(0, u64::saturating_add),
         };

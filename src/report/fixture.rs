@@ -189,6 +189,7 @@ fn side(role: Role, dir: &Path, timeline: u32, end: u64) -> Side {
             offset: 12,
         }),
         control_end: Some(Lsn(end)),
+        rejected: Vec::new(),
     }
 }
 
@@ -295,8 +296,8 @@ pub fn failover() -> (TempDir, Diagnosis) {
             from_source: false,
         },
     );
-    let entry = |path: &str| Entry {
-        path: path.into(),
+    let entry = |path: &'static str| Entry {
+        path: path.as_ref(),
         kind: Kind::File,
         size: 8192,
         mode: 0o600,
@@ -356,10 +357,12 @@ pub fn failover() -> (TempDir, Diagnosis) {
             },
             loss: Some(Loss::Commits { commits: 31, first: 800_000_000_000_000, last: i64::MAX }),
             wal: WalNeeds { find_blocks: Some(need(&target)), follow: Some(need(&target)) },
+            target_backup_end: None,
+            target_space: Vec::new(),
             names,
             trees: Trees {
-                target: vec![entry("a"), entry("b")],
-                source: vec![entry("a")],
+                target: [entry("a"), entry("b")].into_iter().collect(),
+                source: [entry("a")].into_iter().collect(),
                 problems: vec![(target.join("log"), "permission denied".into())],
             },
             archive_conflicts: vec![Conflict {

@@ -7,5 +7,6 @@ pub mod leftovers;
 pub mod restore;
 pub mod settings;
 pub mod slots;
+pub mod space;
 pub mod trees;
 pub mod walset;

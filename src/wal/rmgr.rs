@@ -39,6 +39,7 @@ pub mod op {
     pub const XLOG_CHECKPOINT_SHUTDOWN: u8 = 0x00;
     pub const XLOG_CHECKPOINT_ONLINE: u8 = 0x10;
     pub const XLOG_SWITCH: u8 = 0x40;
+    pub const XLOG_BACKUP_END: u8 = 0x50;
     pub const XLOG_END_OF_RECOVERY: u8 = 0x90;
     pub const XLOG_FPI_FOR_HINT: u8 = 0xA0;
     pub const XLOG_FPI: u8 = 0xB0;
