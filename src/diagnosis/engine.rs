@@ -1,5 +1,6 @@
 //! The steps from two directories to the facts, and from there to a diagnosis.
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -7,10 +8,10 @@ use thiserror::Error;
 use crate::names::{Catalogs, DiskBlocks, Names, Replay};
 use crate::pg::control::{ControlFile, DbState};
 use crate::pg::history::History;
-use crate::pg::{Lsn, Major, SegmentSize, TimelineId, WalName};
+use crate::pg::{Lsn, Major, SegmentSize, TimelineId, WalName, Xid};
 use crate::scan::collect::{Changed, Collected};
 use crate::scan::path::{Segments, WalPath};
-use crate::scan::run::{Scanned, scan};
+use crate::scan::run::{Collector, Scanned, scan};
 use crate::scan::walk::{Start, for_each, read_record, record_start, walk};
 use crate::scan::{RecordKind, RelationSets, WalEnd, Xact};
 use crate::source::datadir::DataDir;
@@ -22,7 +23,7 @@ use crate::source::walset::{Conflict, Segment, WalIdentity, WalSet};
 use crate::source::{slots, space};
 use crate::wal::framer::Sink;
 use crate::wal::rmgr::{id, op};
-use crate::wal::{Format, Record, rmgr};
+use crate::wal::{Format, Problem, Record, rmgr};
 
 use super::checkpoint::{self, Search};
 use super::compare::{Compare, compare};
@@ -221,11 +222,23 @@ struct Parting {
     unproven: Vec<super::facts::Unproven>,
 }
 
+/// What to read of a side.
+struct Task {
+    start: Start,
+    divergence: Lsn,
+    next_xid: Xid,
+    phase: Phase,
+    /// The changes are wanted, not the end alone.
+    wanted: bool,
+}
+
 /// A side, read to its end.
+#[derive(Default)]
 struct Read {
     scan: Option<SideScan>,
     transactions: Vec<Xact>,
     sets: RelationSets,
+    unseen: Vec<Unseen>,
 }
 
 impl Work<'_> {
@@ -369,24 +382,27 @@ impl Work<'_> {
         divergence: Option<&Divergence>,
         common: Option<&Checkpoint>,
     ) -> Result<Read, DiagnoseError> {
-        let start = match common {
-            Some(common) => Start::Record(common.lsn),
-            None => Start::Page(self.readable_from(format, divergence.map(|d| d.lsn), &self.target)),
-        };
-        let next_xid = common.map_or(self.target.control().checkpoint_copy.next_xid, |c| c.next_xid);
-        let after = divergence.map_or(Lsn::MAX, |d| d.lsn);
         let store = self.store_for_target(divergence.map(|d| d.lsn), format);
         let path = self.target.path(format, &store);
-        let (read, end) = self.read(
-            &path,
-            &self.target.set,
+        let control = self.target.control();
+        let start = match common {
+            Some(common) => Start::Record(common.lsn),
+            None => {
+                let from = divergence.map_or(control.checkpoint, |d| d.lsn);
+                let lowest = format.segment_size.segno(control.checkpoint_copy.redo.min(from));
+                Start::Page(readable_before(&path, from, lowest))
+            }
+        };
+        let task = Task {
             start,
-            after,
-            next_xid,
-            Phase::ScanningTarget,
-            divergence.is_some(),
-        )?;
+            divergence: divergence.map_or(Lsn::MAX, |d| d.lsn),
+            next_xid: common.map_or(control.checkpoint_copy.next_xid, |c| c.next_xid),
+            phase: Phase::ScanningTarget,
+            wanted: divergence.is_some(),
+        };
+        let (mut read, end) = self.read(&self.target, &path, &task)?;
         self.target.side.end = end;
+        self.unseen.append(&mut read.unseen);
         Ok(read)
     }
 
@@ -403,86 +419,104 @@ impl Work<'_> {
             _ => (Start::Record(last), false),
         };
         let path = self.source.path(format, &self.source.set);
-        let after = divergence.map_or(Lsn::MAX, |d| d.lsn);
-        let (mut read, mut end) =
-            self.read(&path, &self.source.set, start, after, 0, Phase::ScanningSource, wanted)?;
+        let mut task = Task {
+            start,
+            divergence: divergence.map_or(Lsn::MAX, |d| d.lsn),
+            next_xid: 0,
+            phase: Phase::ScanningSource,
+            wanted,
+        };
+        let (mut read, mut end) = self.read(&self.source, &path, &task)?;
         if end.is_none() && start.position() != last {
-            let again = self.read(
-                &path,
-                &self.source.set,
-                Start::Record(last),
-                Lsn::MAX,
-                0,
-                Phase::ScanningSource,
-                false,
-            )?;
-            end = again.1;
-        }
-        if !wanted {
-            read.scan = None;
+            task.start = Start::Record(last);
+            task.wanted = false;
+            end = self.read(&self.source, &path, &task)?.1;
         }
         self.source.side.end = end;
+        self.unseen.append(&mut read.unseen);
         Ok(read)
     }
 
-    /// Start of the first segment from which the WAL goes on without a hole up to `divergence` or the last checkpoint.
-    fn readable_from(&self, format: Format, divergence: Option<Lsn>, opened: &Opened) -> Lsn {
-        let size = format.segment_size;
-        let store = self.store_for_target(divergence, format);
-        let path = opened.path(format, &store);
-        let control = opened.control();
-        let mut segno = size.segno(divergence.unwrap_or(control.checkpoint));
-        let lowest = size.segno(control.checkpoint_copy.redo).min(segno);
-        while segno > lowest && path.open(segno - 1).is_some() {
-            segno -= 1;
-        }
-        size.start(segno)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one call for both sides")]
+    /// Scans a side from `task.start` to its end. Where segments are missing before the position that pg_control names,
+    /// reading goes on behind the gap, so that as much as possible is told.
     fn read(
         &self,
+        opened: &Opened,
         path: &WalPath<'_>,
-        set: &WalSet,
-        start: Start,
-        divergence: Lsn,
-        next_xid: u32,
-        phase: Phase,
-        wanted: bool,
+        task: &Task,
     ) -> Result<(Read, Option<WalEnd>), DiagnoseError> {
         let major = path.format.major;
-        let make = || Changed::new(major, divergence);
-        let found: Scanned<Changed> =
-            scan(path, start, Lsn::MAX, self.options.threads, (self.progress, phase), &make)?;
+        let size = path.format.segment_size;
+        let make = || Changed::new(major, task.divergence);
+        let run =
+            |start| scan(path, start, Lsn::MAX, self.options.threads, (self.progress, task.phase), &make);
+        let mut found: Scanned<Changed> = run(task.start)?;
+        let mut from = task.start.position();
+        let mut gaps = Vec::new();
+        let reach = opened.control().checkpoint;
+        let stopped_at = if found.last.is_valid() { found.next } else { from };
+        let missing = matches!(found.problem, Some(Problem::NoSegment { .. } | Problem::ShortFile { .. }));
+        if missing && stopped_at < reach {
+            let behind = readable_before(path, reach, size.segno(stopped_at));
+            if behind > stopped_at {
+                let again = run(Start::Page(behind))?;
+                if again.last.is_valid() {
+                    gaps.push((stopped_at, behind));
+                    if !found.last.is_valid() {
+                        from = behind;
+                    }
+                    let before = std::mem::replace(&mut found, again);
+                    found.collector.merge(before.collector);
+                }
+            }
+        }
         let Scanned { collector, last, next, problem, partial, timeline } = found;
         if !last.is_valid() {
-            let nothing = Read { scan: None, transactions: Vec::new(), sets: RelationSets::default() };
-            return Ok((nothing, None));
+            return Ok((Read::default(), None));
         }
         let kind = read_record(path, last, kind_of).unwrap_or(RecordKind { rmid: 0, op: 0 });
         let stopped = Stopped { problem, last, next, partial, timeline };
-        let end = ending::classify(path, set, &stopped, kind, self.progress)?;
-        let Collected { changes, transactions, relation_sets, records, .. } = collector.finish(next_xid);
-        let from = start.position();
-        let scan = wanted.then(|| SideScan { from, to: next, records, bytes: next.since(from), changes });
-        Ok((Read { scan, transactions, sets: relation_sets }, Some(end)))
+        let end = ending::classify(path, &opened.set, &stopped, kind, self.progress)?;
+        let Collected { changes, transactions, relation_sets, records, first_error } =
+            collector.finish(task.next_xid);
+        let mut read = Read { transactions, sets: relation_sets, ..Read::default() };
+        for (from, to) in &gaps {
+            read.unseen.push(Unseen {
+                path: None,
+                what: format!("WAL from {from} to {to} was found nowhere"),
+                consequence: "blocks changed and transactions ended there are not in the report".into(),
+            });
+        }
+        if let Some((lsn, error)) = first_error {
+            read.unseen.push(Unseen {
+                path: None,
+                what: format!(
+                    "the record at {lsn} has the right CRC and a content that does not add up: {error}"
+                ),
+                consequence: "what it changed is not in the report".into(),
+            });
+        }
+        let bytes = next.since(from) - gaps.iter().map(|g| g.1.since(g.0.max(from))).sum::<u64>();
+        read.scan = task.wanted.then_some(SideScan { from, to: next, records, bytes, gaps, changes });
+        Ok((read, Some(end)))
     }
 
     /// How the sides stand to each other, once both ends are known.
     fn relate(&self, divergence: &mut Option<Divergence>, same_line: bool) -> Relation {
         let (target, source) = (&self.target.side, &self.source.side);
-        let (Some(ours), Some(theirs)) = (&target.end, &source.end) else { return Relation::Undecided };
         if same_line {
-            let (lsn, timeline) = if ours.lsn <= theirs.lsn {
-                (ours.lsn, ours.timeline)
-            } else {
-                (theirs.lsn, theirs.timeline)
-            };
-            *divergence = Some(Divergence { lsn, timeline, shown_by: DivergenceProof::End, pg_rewind: None });
+            let (Some(ours), Some(theirs)) = (&target.end, &source.end) else { return Relation::Undecided };
+            let shorter = if ours.lsn <= theirs.lsn { ours } else { theirs };
+            *divergence = Some(Divergence {
+                lsn: shorter.lsn,
+                timeline: shorter.timeline,
+                shown_by: DivergenceProof::End,
+                pg_rewind: None,
+            });
             return match ours.lsn.cmp(&theirs.lsn) {
-                std::cmp::Ordering::Equal => Relation::SamePosition,
-                std::cmp::Ordering::Less => Relation::TargetBehind,
-                std::cmp::Ordering::Greater => Relation::SourceBehind,
+                Ordering::Equal => Relation::SamePosition,
+                Ordering::Less => Relation::TargetBehind,
+                Ordering::Greater => Relation::SourceBehind,
             };
         }
         let Some(divergence) = divergence else { return Relation::Undecided };
@@ -491,15 +525,17 @@ impl Work<'_> {
             return Relation::Twins { timeline };
         }
         // WAL that ends before the control file's own position is not all that the side wrote
-        let beyond = |side: &Side, end: &WalEnd| {
-            end.last_record >= divergence.lsn
-                || side.control.checkpoint >= divergence.lsn
+        let beyond = |side: &Side| {
+            let written = side.control.checkpoint >= divergence.lsn
                 || side.control.min_recovery_point > divergence.lsn
+                || side.end.as_ref().is_some_and(|e| e.last_record >= divergence.lsn);
+            if written || side.end.is_some() { Some(written) } else { None }
         };
-        match (beyond(target, ours), beyond(source, theirs)) {
-            (false, _) => Relation::TargetBehind,
-            (true, false) => Relation::SourceBehind,
-            (true, true) => Relation::Diverged,
+        match (beyond(target), beyond(source)) {
+            (Some(false), _) => Relation::TargetBehind,
+            (Some(true), Some(false)) => Relation::SourceBehind,
+            (Some(true), Some(true)) => Relation::Diverged,
+            (None, _) | (_, None) => Relation::Undecided,
         }
     }
 
@@ -692,6 +728,16 @@ impl Work<'_> {
         });
         WalNeeds { find_blocks, follow }
     }
+}
+
+/// Start of the first segment, not below number `lowest`, from which WAL goes on without a hole up to `lsn`.
+fn readable_before(path: &WalPath<'_>, lsn: Lsn, lowest: u64) -> Lsn {
+    let size = path.format.segment_size;
+    let mut segno = size.segno(lsn);
+    while segno > lowest && path.open(segno - 1).is_some() {
+        segno -= 1;
+    }
+    size.start(segno)
 }
 
 struct ReplaySink(Replay);

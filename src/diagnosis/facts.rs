@@ -232,8 +232,10 @@ pub struct SideScan {
     pub to: Lsn,
     /// Number of records read.
     pub records: u64,
-    /// Bytes of WAL between `from` and `to`.
+    /// Bytes of WAL read between `from` and `to`.
     pub bytes: u64,
+    /// Stretches in between that were found nowhere.
+    pub gaps: Vec<(Lsn, Lsn)>,
     /// Changed blocks, relations created, truncated and dropped.
     pub changes: Changes,
 }

@@ -20,7 +20,9 @@ pub fn of(
     let lost: Vec<&Xact> =
         transactions.iter().filter(|x| x.end.is_commit() && x.end_lsn >= divergence.lsn).collect();
     let commits = lost.len() as u64;
-    let short = end.last_record < target.control.checkpoint;
+    // WAL is missing behind the divergence, or ends before what pg_control knows of
+    let missing = scan.from > divergence.lsn || scan.gaps.iter().any(|g| g.1 > divergence.lsn);
+    let short = missing || end.last_record < target.control.checkpoint;
     if short || matches!(end.kind, EndKind::Damaged { .. }) {
         return Some(Loss::AtLeast { commits });
     }

@@ -210,6 +210,7 @@ fn scan(from: u64, to: u64, blocks: &[u32]) -> SideScan {
         from: Lsn(from),
         to: Lsn(to),
         records: 12_345,
+        gaps: Vec::new(),
         bytes: to - from,
         changes: Changes {
             relations: vec![
