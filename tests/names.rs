@@ -361,3 +361,196 @@ impl Sink for Kinds {
         self.replay.record(record)
     }
 }
+
+fn known(names: &Names, schema: &str, name: &str) -> bool {
+    names.relations.values().any(|r| r.schema == schema && r.name == name && !r.from_source)
+}
+
+/// What came after the last checkpoint is in WAL only; VACUUM FULL of pg_class moved the catalog itself.
+#[test]
+fn a_crashed_targets_catalog_is_stale_without_replay() {
+    let directory = pairs::unpack("crashed-create-table");
+    let cluster = Cluster::open(&directory.join("target"));
+    let stale = Names::load(&Catalogs::on_disk(cluster.disk()), None);
+    assert!(!known(&stale, "fresh", "made"));
+    let names = Names::load(&cluster.replayed().0, None);
+    assert!(names.replayed);
+    assert!(known(&names, "fresh", "made"));
+    assert!(known(&names, "app", "kept_scrap") && !known(&names, "app", "scrap"));
+}
+
+/// Dropped on the target after the fork: the source still has it, and the target's dead rows agree.
+#[test]
+fn a_relation_dropped_on_the_target_gets_the_sources_name() {
+    for scenario in ["basic-10", "basic-14", "basic-18"] {
+        let directory = pairs::unpack(scenario);
+        let [target, source] =
+            ["target", "source"].map(|side| Cluster::open(&directory.join(side)).catalogs());
+        let truth = pairs::truth(scenario);
+        let source_relations = truth["source_relations"].as_array().unwrap();
+        let scrap = source_relations.iter().find(|r| r["name"] == "scrap").unwrap();
+        let rel = rel_file(scrap["path"].as_str().unwrap(), &named(&truth["databases"]), "postgres");
+        let both = Names::load(&target, Some(&source));
+        assert_eq!(both.describe(rel), "postgres.app.scrap", "{scenario}");
+        assert!(both.relations[&rel].from_source, "{scenario}");
+        // TRUNCATE gave the table another file; the old one is still the table's
+        let note =
+            source_relations.iter().find(|r| r["name"] == "note" && r["database"] == "postgres").unwrap();
+        let rel = rel_file(note["path"].as_str().unwrap(), &named(&truth["databases"]), "postgres");
+        assert_eq!(both.describe(rel), "postgres.public.note", "{scenario}");
+        assert!(both.relations[&rel].from_source, "{scenario}");
+        // both sides gave the same number to different tables: the target's own name counts, made or dropped
+        for name in ["lost_table", "lost_table_a"] {
+            assert!(known(&both, "public", name), "{scenario} {name}");
+        }
+        // without the source the target's dead rows name it
+        assert_eq!(Names::load(&target, None).describe(rel), "postgres.public.note", "{scenario}");
+    }
+}
+
+#[test]
+fn toast_tables_name_their_owners() {
+    let directory = pairs::unpack("basic-18");
+    let names = Names::load(&Cluster::open(&directory.join("target")).catalogs(), None);
+    for relation in names.relations.values().filter(|r| r.schema == "pg_toast" && r.oid >= 16384) {
+        assert!(relation.toast_of.is_some(), "{relation:?}");
+    }
+    let owner =
+        |name: &str| names.relations.values().find(|r| r.name == name).and_then(|r| r.toast_of.clone());
+    let doc = names.relations.values().find(|r| r.name == "doc").unwrap().oid;
+    assert_eq!(owner(&format!("pg_toast_{doc}")).as_deref(), Some("app.doc"));
+    assert_eq!(owner(&format!("pg_toast_{doc}_index")).as_deref(), Some("app.doc"));
+    assert_eq!(owner("doc"), None);
+}
+
+/// A file that cannot be read costs its own names only, and is told.
+#[test]
+fn what_cannot_be_read_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    pairs::unpack_to("basic-18", directory.path());
+    let target = directory.path().join("target");
+    let shop = pairs::truth("basic-18")["databases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|d| d["name"] == "shop")
+        .unwrap()["oid"]
+        .as_u64()
+        .unwrap();
+    let names = || Names::load(&Catalogs::on_disk(Cluster::open(&target).disk()), None);
+    let of_shop =
+        |names: &Names| names.relations.values().filter(|r| r.database.as_deref() == Some("shop")).count();
+    let all = names();
+    assert!(all.problems.is_empty() && of_shop(&all) > 100);
+
+    let damage = |file: &str, at: usize| {
+        let path = target.join(file);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[at] ^= 0xFF;
+        fs::write(path, bytes).unwrap();
+    };
+    damage(&format!("base/{shop}/1259"), 19);
+    let some = names();
+    assert_eq!(some.problems.len(), 1, "{:?}", some.problems);
+    assert!(some.problems[0].contains("block 0 of 1663/") && some.problems[0].contains("database shop"));
+    assert!(of_shop(&some) > 50 && of_shop(&some) < of_shop(&all));
+
+    fs::remove_file(target.join(format!("base/{shop}/1259"))).unwrap();
+    let none = names();
+    assert_eq!((none.problems.len(), of_shop(&none)), (1, 0), "{:?}", none.problems);
+    assert!(none.problems[0].contains(&format!("base/{shop}/1259")), "{:?}", none.problems);
+    assert_eq!(none.relations.len(), all.relations.len() - of_shop(&all));
+
+    // a damaged map: the catalogs are where they were at first
+    damage("global/pg_filenode.map", 30);
+    damage("base/5/pg_filenode.map", 0);
+    let guessed = names();
+    assert_eq!(guessed.problems.len(), 3, "{:?}", guessed.problems);
+    assert!(known(&guessed, "app", "doc"));
+
+    fs::remove_file(target.join("global/1262")).unwrap();
+    let nothing = names();
+    assert!(nothing.relations.is_empty() && nothing.databases.is_empty());
+    assert!(nothing.problems.iter().any(|p| p.contains("global/1262")), "{:?}", nothing.problems);
+}
+
+/// Every page of clusters with checksums carries the one that is computed.
+#[test]
+fn checksums_of_real_pages() {
+    for scenario in ["basic-11", "basic-13", "basic-17", "basic-18", "basic-19"] {
+        let target = pairs::unpack(scenario).join("target");
+        let mut pages = 0;
+        for database in fs::read_dir(target.join("base")).unwrap() {
+            for file in fs::read_dir(database.unwrap().path()).unwrap().map(|e| e.unwrap()) {
+                if !file.file_name().as_encoded_bytes()[0].is_ascii_digit() {
+                    continue;
+                }
+                let bytes = fs::read(file.path()).unwrap();
+                for (number, page) in bytes.as_chunks::<BLOCK_SIZE>().0.iter().enumerate() {
+                    if page.iter().any(|byte| *byte != 0) {
+                        let computed = checksum::of(page, number as u32);
+                        assert_eq!(
+                            page::stored_checksum(page),
+                            computed,
+                            "{} {number}",
+                            file.path().display()
+                        );
+                        pages += 1;
+                    }
+                }
+            }
+        }
+        assert!(pages > 1000, "{scenario}: {pages}");
+    }
+}
+
+/// Hands a replay every record with some bytes changed.
+struct Mutilate {
+    replay: Replay,
+    state: u64,
+}
+
+impl Mutilate {
+    fn random(&mut self) -> usize {
+        self.state =
+            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.state >> 33) as usize
+    }
+}
+
+impl Sink for Mutilate {
+    fn wants_whole(&self, rmid: u8, info: u8) -> bool {
+        self.replay.wants_whole(rmid, info)
+    }
+
+    fn record(&mut self, record: &Record<'_>) -> bool {
+        for _ in 0..4 {
+            let mut bytes = record.bytes.to_vec();
+            for _ in 0..=self.random() % 3 {
+                let at = self.random() % bytes.len();
+                bytes[at] = self.random() as u8;
+            }
+            // headers of blocks stay, mostly, or nothing would ever be followed
+            let keep = if self.random() % 4 == 0 { 0 } else { bytes.len().min(50) };
+            bytes[..keep].copy_from_slice(&record.bytes[..keep]);
+            let end = if self.random() % 2 == 0 { Lsn::MAX } else { record.end };
+            self.replay.apply(&Record { bytes: &bytes, end, ..*record });
+        }
+        self.replay.record(record)
+    }
+}
+
+/// Damaged records may spoil names, but end nothing.
+#[test]
+fn damaged_records_never_panic() {
+    for scenario in
+        ["basic-10", "basic-14", "basic-16", "basic-18", "basic-19", "compress-zstd", "compress-lz4"]
+    {
+        let cluster = Cluster::open(&pairs::unpack(scenario).join("target"));
+        let mut mutilate = Mutilate { replay: Replay::new(cluster.disk()), state: 1 };
+        cluster.read_wal(Start::Record(cluster.oldest_redo()), &mut mutilate);
+        let _ = mutilate.replay.needs_another_pass();
+        let names = Names::load(&mutilate.replay.into_catalogs(), None);
+        eprintln!("{scenario}: {} names, {} problems", names.relations.len(), names.problems.len());
+    }
+}

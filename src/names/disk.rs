@@ -174,14 +174,15 @@ impl BlockSource for DiskBlocks {
     fn multixact_updater(&self, multi: u32) -> Result<Option<Xid>, Unreadable> {
         let mut page = [0; BLOCK_SIZE];
         let first = self.first_member(multi, &mut page)?;
-        // where the next one begins; 0 after wraparound is never used
+        // it ends where the next one begins; the newest multixact of older minors has no next one yet
         let next = self.first_member(multi.wrapping_add(1).max(1), &mut page)?;
-        if first == 0 || next <= first || next - first > MAX_MEMBERS {
+        let end = if next == 0 { first.saturating_add(MAX_MEMBERS) } else { next };
+        if first == 0 || end <= first || end - first > MAX_MEMBERS {
             return Ok(None);
         }
         let digits = if self.major >= Major::V19 { 15 } else { 4 };
         let mut loaded = None;
-        for member in first..next {
+        for member in first..end {
             let number = clog::member_page(member);
             if loaded != Some(number) {
                 if !self.slru("pg_multixact/members", number, digits, &mut page)? {
@@ -189,7 +190,11 @@ impl BlockSource for DiskBlocks {
                 }
                 loaded = Some(number);
             }
-            if let Some(xid) = clog::updating_member(&page, member) {
+            let (xid, status) = clog::member(&page, member);
+            if xid == 0 {
+                return Ok(None);
+            }
+            if clog::is_update(status) {
                 return Ok(Some(xid));
             }
         }

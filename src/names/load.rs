@@ -198,3 +198,163 @@ impl ToastOwners {
         toast.and_then(|oid| self.by_oid.get(&oid)).map(|owner| owner.row.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::blocks::{BlockSource, Unreadable};
+    use crate::pg::catalog::tests::{class_tuple, database_tuple, namespace_tuple, some_class};
+    use crate::pg::clog::{self, XactStatus};
+    use crate::pg::page::{PageBytes, PageMut};
+    use crate::pg::relfile::DEFAULT_TABLESPACE;
+    use crate::pg::relmap::RelMap;
+    use crate::pg::tuple::TupleMut;
+    use crate::pg::{BLOCK_SIZE, BlockNumber, Major, Xid};
+
+    const COMMITTED: Xid = 700;
+    const LATER: Xid = 701;
+    const ABORTED: Xid = 800;
+    const MAJOR: Major = Major::V17;
+    const CLASS_FILE: Oid = 90_000;
+
+    /// A cluster in memory: one database, and pg_class in a file that is not called like it.
+    struct Memory(HashMap<RelFile, Box<PageBytes>>);
+
+    impl BlockSource for Memory {
+        fn block_count(&self, rel: RelFile) -> Result<BlockNumber, Unreadable> {
+            let missing = || Unreadable { path: rel.to_string().into(), reason: "missing".into() };
+            self.0.get(&rel).map(|_| 1).ok_or_else(missing)
+        }
+        fn read_block(&self, rel: RelFile, _: BlockNumber, into: &mut PageBytes) -> Result<bool, Unreadable> {
+            into.copy_from_slice(&self.0[&rel][..]);
+            Ok(true)
+        }
+        fn relation_map(&self, _: Oid, database: Oid) -> Result<RelMap, Unreadable> {
+            let entries: &[_] =
+                if database == 0 { &[] } else { &[(oid::PG_CLASS, CLASS_FILE), (1249, 1249)] };
+            Ok(RelMap::parse(&crate::pg::relmap::tests::image(entries, 524)).unwrap())
+        }
+        fn xact_page(&self, _: u32, into: &mut PageBytes) -> Result<bool, Unreadable> {
+            clog::set_status(into, COMMITTED, XactStatus::Committed);
+            clog::set_status(into, LATER, XactStatus::Committed);
+            clog::set_status(into, ABORTED, XactStatus::Aborted);
+            Ok(true)
+        }
+        fn multixact_updater(&self, _: u32) -> Result<Option<Xid>, Unreadable> {
+            Ok(None)
+        }
+    }
+
+    /// A row made by the first and, unless 0, deleted by the second transaction.
+    fn between(mut tuple: Vec<u8>, xmin: Xid, xmax: Xid) -> Vec<u8> {
+        let mut header = TupleMut::open(&mut tuple).unwrap();
+        header.set_xmin(xmin);
+        header.set_xmax(xmax);
+        if xmax != 0 {
+            header.set_infomask(0);
+        }
+        tuple
+    }
+
+    fn class(oid: Oid, name: &str, file_number: Oid) -> ClassRow {
+        ClassRow { oid, name: name.into(), file_number, toast: 0, ..some_class() }
+    }
+
+    fn rel(number: Oid) -> RelFile {
+        RelFile { spc: DEFAULT_TABLESPACE, db: 5, rel: number }
+    }
+
+    fn catalogs(classes: &[(ClassRow, Xid, Xid)]) -> Catalogs {
+        let page = |tuples: Vec<Vec<u8>>| {
+            let mut bytes = Box::new([0; BLOCK_SIZE]);
+            let mut page = PageMut::init(&mut bytes);
+            for (i, tuple) in tuples.iter().enumerate() {
+                page.add_item(i as u16 + 1, tuple).unwrap();
+            }
+            bytes
+        };
+        let shared = |number| RelFile { spc: GLOBAL_TABLESPACE, db: 0, rel: number };
+        let row = |(row, xmin, xmax): &(ClassRow, Xid, Xid)| between(class_tuple(row, MAJOR), *xmin, *xmax);
+        let namespaces = vec![
+            between(namespace_tuple(2200, "public", MAJOR), 1, 0),
+            between(namespace_tuple(TOAST_NAMESPACE, "pg_toast", MAJOR), 1, 0),
+            between(namespace_tuple(2200, "renamed_in_vain", MAJOR), ABORTED, 0),
+        ];
+        let databases = vec![
+            between(database_tuple(5, "postgres", DEFAULT_TABLESPACE, MAJOR), COMMITTED, 0),
+            between(database_tuple(6, "dropped", DEFAULT_TABLESPACE, MAJOR), COMMITTED, LATER),
+        ];
+        let files = HashMap::from([
+            (shared(oid::PG_DATABASE), page(databases)),
+            (shared(oid::PG_TABLESPACE), page(Vec::new())),
+            (rel(CLASS_FILE), page(classes.iter().map(row).collect())),
+            (rel(oid::PG_NAMESPACE), page(namespaces)),
+        ]);
+        Catalogs { major: MAJOR, blocks: Box::new(Memory(files)), replayed: false, problems: Vec::new() }
+    }
+
+    #[test]
+    fn the_visible_version_of_a_row_counts() {
+        let names = Names::load(
+            &catalogs(&[
+                (class(1, "first", 100), COMMITTED, LATER),
+                (class(1, "second", 100), LATER, ABORTED),
+                (class(1, "never", 100), ABORTED, 0),
+                (class(2, "made_in_vain", 200), ABORTED, 0),
+                (class(3, "old_file", 300), COMMITTED, LATER),
+                (class(3, "new_file", 301), LATER, 0),
+            ]),
+            None,
+        );
+        assert_eq!(names.problems, Vec::<String>::new());
+        assert_eq!(names.describe(rel(100)), "postgres.public.second");
+        // nothing else names them
+        assert_eq!(names.describe(rel(200)), "postgres.public.made_in_vain");
+        assert_eq!(names.describe(rel(300)), "postgres.public.old_file");
+        assert_eq!(names.describe(rel(301)), "postgres.public.new_file");
+        assert_eq!(names.describe(rel(302)), "1663/5/302");
+        assert_eq!((names.databases[&5].as_str(), names.databases[&6].as_str()), ("postgres", "dropped"));
+    }
+
+    #[test]
+    fn the_source_names_what_is_gone_unless_it_means_something_else() {
+        let target = catalogs(&[
+            (class(1, "both", 100), COMMITTED, 0),
+            (class(2, "dropped_here", 200), COMMITTED, LATER),
+            (class(3, "made_and_dropped_here", 300), LATER, LATER),
+        ]);
+        let source = catalogs(&[
+            (class(1, "renamed_there", 100), LATER, 0),
+            (class(2, "dropped_here", 200), COMMITTED, 0),
+            (class(3, "made_there", 300), LATER, 0),
+            (class(4, "only_there", 400), LATER, 0),
+            (class(5, "dead_there", 500), COMMITTED, LATER),
+        ]);
+        let names = Names::load(&target, Some(&source));
+        let found =
+            |number| (names.describe(rel(number)), names.relations.get(&rel(number)).map(|r| r.from_source));
+        assert_eq!(found(100), ("postgres.public.both".into(), Some(false)));
+        assert_eq!(found(200), ("postgres.public.dropped_here".into(), Some(true)));
+        assert_eq!(found(300), ("postgres.public.made_and_dropped_here".into(), Some(false)));
+        assert_eq!(found(400), ("postgres.public.only_there".into(), Some(true)));
+        assert_eq!(found(500), ("1663/5/500".into(), None));
+    }
+
+    #[test]
+    fn kinds_without_files_and_temporary_relations_have_no_numbers() {
+        let names = Names::load(
+            &catalogs(&[
+                (ClassRow { kind: 'v', ..class(1, "view", 100) }, COMMITTED, 0),
+                (ClassRow { persistence: 't', ..class(2, "temporary", 200) }, COMMITTED, 0),
+                (class(1249, "mapped", 0), COMMITTED, 0),
+                (class(3, "without_file", 0), COMMITTED, 0),
+                (ClassRow { tablespace: 16_500, ..class(4, "elsewhere", 400) }, COMMITTED, 0),
+            ]),
+            None,
+        );
+        let mut found: Vec<_> =
+            names.relations.iter().map(|(rel, name)| (rel.to_string(), &*name.name)).collect();
+        found.sort();
+        assert_eq!(found, [("16500/5/400".into(), "elsewhere"), ("1663/5/1249".into(), "mapped")]);
+    }
+}

@@ -408,7 +408,13 @@ impl Replay {
     /// To be asked at the end of WAL. True: a catalog moved to a file that was not followed, everything was set back,
     /// and all records are to be fed again.
     pub fn needs_another_pass(&mut self) -> bool {
-        let wanted = catalog_files(&self.overlay, self.major, RowState::Visible);
+        let mut wanted = catalog_files(&self.overlay, self.major, RowState::Visible);
+        // also of databases that a rewritten pg_database does not name yet
+        wanted.extend(self.overlay.maps.iter().filter(|((_, db), _)| *db != 0).filter_map(
+            |((spc, db), map)| {
+                Some(RelFile { spc: *spc, db: *db, rel: map.file_number(catalog::oid::PG_CLASS)? })
+            },
+        ));
         if wanted.is_subset(&self.followed) || self.passes >= MAX_PASSES {
             return false;
         }

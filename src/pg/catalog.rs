@@ -206,29 +206,49 @@ pub(crate) mod tests {
     use super::*;
     use crate::pg::tuple::{TupleMut, infomask};
 
-    /// A tuple of pg_class as a server of this major writes it.
-    pub(crate) fn class_tuple(row: &ClassRow, major: Major) -> Vec<u8> {
-        let mut data = vec![0; 172];
-        let mut put = |column: Column, bytes: &[u8]| {
-            data[column.at(major)..column.at(major) + bytes.len()].copy_from_slice(bytes);
-        };
-        put(class::RELNAME, row.name.as_bytes());
-        put(class::RELNAMESPACE, &row.namespace.to_le_bytes());
-        put(class::RELFILENODE, &row.file_number.to_le_bytes());
-        put(class::RELTABLESPACE, &row.tablespace.to_le_bytes());
-        put(class::RELTOASTRELID, &row.toast.to_le_bytes());
-        put(class::RELPERSISTENCE, &[row.persistence as u8]);
-        put(class::RELKIND, &[row.kind as u8]);
+    /// A tuple as a server of this major writes it, with these columns and zeros in all others.
+    fn tuple(oid: Oid, major: Major, columns: &[(Column, &[u8])]) -> Vec<u8> {
+        let mut tuple = vec![0; 32 + 232];
+        tuple[28..32].copy_from_slice(&oid.to_le_bytes());
         if major >= Major::V12 {
-            put(Column(0, &[]), &row.oid.to_le_bytes());
+            tuple[32..36].copy_from_slice(&oid.to_le_bytes());
         }
-        let mut tuple = vec![0; 32];
-        tuple.append(&mut data);
-        tuple[28..32].copy_from_slice(&row.oid.to_le_bytes());
+        for (column, bytes) in columns {
+            let at = 32 + column.at(major);
+            tuple[at..at + bytes.len()].copy_from_slice(bytes);
+        }
         let mut header = TupleMut::open(&mut tuple).unwrap();
         header.set_hoff(32);
         header.set_infomask(infomask::HAS_OID | infomask::XMAX_INVALID);
         tuple
+    }
+
+    /// A tuple of pg_class.
+    pub(crate) fn class_tuple(row: &ClassRow, major: Major) -> Vec<u8> {
+        tuple(
+            row.oid,
+            major,
+            &[
+                (class::RELNAME, row.name.as_bytes()),
+                (class::RELNAMESPACE, &row.namespace.to_le_bytes()),
+                (class::RELFILENODE, &row.file_number.to_le_bytes()),
+                (class::RELTABLESPACE, &row.tablespace.to_le_bytes()),
+                (class::RELTOASTRELID, &row.toast.to_le_bytes()),
+                (class::RELPERSISTENCE, &[row.persistence as u8]),
+                (class::RELKIND, &[row.kind as u8]),
+            ],
+        )
+    }
+
+    /// A tuple of pg_database.
+    pub(crate) fn database_tuple(oid: Oid, name: &str, tablespace: Oid, major: Major) -> Vec<u8> {
+        let tablespace = tablespace.to_le_bytes();
+        tuple(oid, major, &[(database::DATNAME, name.as_bytes()), (database::DATTABLESPACE, &tablespace)])
+    }
+
+    /// A tuple of pg_namespace.
+    pub(crate) fn namespace_tuple(oid: Oid, name: &str, major: Major) -> Vec<u8> {
+        tuple(oid, major, &[(namespace::NSPNAME, name.as_bytes())])
     }
 
     pub(crate) fn some_class() -> ClassRow {
@@ -255,7 +275,7 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn short_rows_never_panic(len in 0usize..204, fill in any::<u8>()) {
+        fn short_rows_never_panic(len in 0usize..264, fill in any::<u8>()) {
             let mut bytes = class_tuple(&some_class(), Major::V17);
             bytes[40..].fill(fill);
             bytes.truncate(len);

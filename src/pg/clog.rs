@@ -62,7 +62,7 @@ const GROUP_SIZE: usize = 20;
 const GROUPS_PER_PAGE: u64 = (BLOCK_SIZE / GROUP_SIZE) as u64;
 
 /// From this status on a member of a multixact updated or deleted the row; below, it only locked it.
-const FIRST_UPDATE_STATUS: u8 = 4;
+const FIRST_UPDATE_STATUS: u32 = 4;
 
 /// Where `pg_multixact/offsets` says at which member a multixact begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,20 +97,19 @@ pub const fn member_page(member: u64) -> u64 {
     member / (MEMBERS_PER_GROUP * GROUPS_PER_PAGE)
 }
 
-/// The member's transaction, if it updated or deleted the row (`ISUPDATE_from_mxstatus`); `page` is the one that
-/// [`member_page`] names.
-pub fn updating_member(page: &PageBytes, member: u64) -> Option<Xid> {
+/// A member's transaction, 0 where none was ever written, and its status; `page` is the one that [`member_page`]
+/// names.
+pub fn member(page: &PageBytes, member: u64) -> (Xid, u32) {
     let group = (member / MEMBERS_PER_GROUP % GROUPS_PER_PAGE) as usize * GROUP_SIZE;
     let within = (member % MEMBERS_PER_GROUP) as usize;
     let bytes = Bytes::new(page);
-    let status = bytes.u8_at(group + within).ok()?;
-    let xid = bytes.u32_at(group + 4 + within * 4).ok()?;
-    (is_update(u32::from(status)) && xid != 0).then_some(xid)
+    let status = bytes.u8_at(group + within).unwrap_or_default();
+    (bytes.u32_at(group + 4 + within * 4).unwrap_or_default(), u32::from(status))
 }
 
 /// Whether a member's status (`MultiXactStatus`) is that of an update or delete.
 pub const fn is_update(status: u32) -> bool {
-    status >= FIRST_UPDATE_STATUS as u32
+    status >= FIRST_UPDATE_STATUS
 }
 
 #[cfg(test)]
@@ -140,9 +139,9 @@ mod tests {
         page[24..28].copy_from_slice(&700u32.to_le_bytes());
         page[28..32].copy_from_slice(&701u32.to_le_bytes());
         page[32..36].copy_from_slice(&702u32.to_le_bytes());
-        let found: Vec<_> = (4..8).map(|m| updating_member(&page, m)).collect();
-        assert_eq!(found, [None, Some(701), Some(702), None]);
-        assert_eq!(updating_member(&page, 1636 * 3 + 5), Some(701));
+        let found: Vec<_> = (4..8).map(|m| member(&page, m)).collect();
+        assert_eq!(found, [(700, 0), (701, 5), (702, 4), (0, 1)]);
+        assert_eq!(member(&page, 1636 * 3 + 5), (701, 5));
         assert_eq!((member_page(1635), member_page(1636)), (0, 1));
     }
 
@@ -170,12 +169,12 @@ mod tests {
         }
 
         #[test]
-        fn every_number_has_a_place(multi in any::<u32>(), member in any::<u64>(), fill in any::<u8>()) {
+        fn every_number_has_a_place(multi in any::<u32>(), number in any::<u64>(), fill in any::<u8>()) {
             let page = [fill; BLOCK_SIZE];
             for major in [Major::V10, Major::V19] {
                 let _ = OffsetPlace::of(multi, major).read(&page);
             }
-            let _ = updating_member(&page, member);
+            let _ = member(&page, number);
         }
     }
 }
