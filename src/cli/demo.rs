@@ -82,19 +82,36 @@ pub fn unpack(demo: &Demo) -> std::io::Result<TempDir> {
     Ok(place)
 }
 
-#[cfg(test)]
+#[cfg(all(test, bundled_pair))]
 mod tests {
     use super::*;
+    use crate::diagnosis::engine::Progress;
+    use crate::report::text::{TextStyle, display_width, render};
+    use crate::report::{content, dto, words};
 
     #[test]
-    fn every_bundled_pair_unpacks() {
+    fn every_bundled_pair_has_a_report() {
+        let schema = serde_json::to_value(dto::schema::<dto::Report<'_>>()).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        assert!(!DEMOS.is_empty());
         for demo in DEMOS {
             let place = unpack(demo).unwrap();
-            for side in ["target", "source"] {
-                let control = std::fs::read(place.path().join(side).join("global/pg_control")).unwrap();
-                assert_eq!(control.len(), 8192, "{} {side}", demo.name);
-            }
             let path = place.path().to_owned();
+            let wal = WalArgs { wal_archive: Vec::new(), restore_command: None, threads: Some(2) };
+            let options = wal.options(path.join("target"), path.join("source"), true);
+            let diagnosis = engine::diagnose(&options, &Progress::default()).unwrap();
+
+            let value = serde_json::to_value(dto::Report::from(&diagnosis)).unwrap();
+            let errors: Vec<_> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
+            assert!(errors.is_empty(), "{}: {errors:#?}", demo.name);
+            assert!(value["transactions"].as_array().is_some_and(|all| !all.is_empty()), "{}", demo.name);
+
+            let mut text = Vec::new();
+            let blocks = content::report(&diagnosis, content::Detail { all: true });
+            render(&blocks, TextStyle::default(), &mut text).unwrap();
+            for line in String::from_utf8(text).unwrap().lines() {
+                assert!(display_width(line) <= 80 && !line.chars().any(words::unsafe_char), "{line:?}");
+            }
             drop(place);
             assert!(!path.exists());
         }

@@ -34,7 +34,7 @@ pub const INTERRUPTED: u8 = 130;
 
 /// Every status with its meaning, as `--help`, the manual page and the README have it.
 pub const ALL: [(u8, &str); 12] = [
-    (DONE, "answered or done; with --exit-code: the same position, or the target can follow"),
+    (DONE, "answered or done; --exit-code: same position, or it can follow"),
     (USAGE, "the command line is wrong"),
     (INPUT, "an input could not be read, or the evidence does not suffice"),
     (REFUSED, "refused; nothing was written"),
@@ -70,6 +70,11 @@ pub fn of_verdict(verdict: &Verdict) -> u8 {
         (Action::Unrelated, _) => UNRELATED,
         (Action::Undecided, _) => UNDECIDED,
     }
+}
+
+/// The status without `--exit-code`: the report is there, whether it answers the question or not.
+pub fn of_answer(verdict: &Verdict) -> u8 {
+    if verdict.action == Action::Undecided { INPUT } else { DONE }
 }
 
 /// Why a command ends without an answer.
@@ -121,5 +126,8 @@ mod tests {
         assert_eq!([Some(0), Some(3), None].map(|lost| of(Action::Rewind, lost)), [10, 11, 11]);
         let others = [Action::Same, Action::Follow, Action::ReClone, Action::Unrelated, Action::Undecided];
         assert_eq!(others.map(|action| of(action, None)), [0, 0, 12, 13, 14]);
+        let mut statuses = ALL.map(|(status, _)| status);
+        statuses.sort_unstable();
+        assert_eq!(statuses, [0, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 130]);
     }
 }

@@ -41,7 +41,10 @@ pub fn render(subcommand: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
         }
     };
     let has_subcommands = command.has_subcommands();
-    let man = Man::new(command).title("FORKPOINT").manual("User Commands");
+    let title =
+        subcommand.map_or_else(|| "FORKPOINT".into(), |name| format!("FORKPOINT-{}", name.to_uppercase()));
+    let source = concat!("forkpoint ", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command).title(title).source(source).manual("User Commands");
     man.render_title(out)?;
     man.render_name_section(out)?;
     man.render_synopsis_section(out)?;

@@ -54,7 +54,8 @@ pub fn run(args: ReportArgs, console: &Console) -> Result<u8, Failure> {
     let diagnosis = console.watch(|progress| engine::diagnose(&options, progress))?;
     let matches = log.map(|log| engine::match_log(&diagnosis, &log));
     write(&diagnosis, matches.as_deref(), args.format, output, console)?;
-    Ok(if args.exit_code { exit::of_verdict(&diagnosis.verdict) } else { exit::DONE })
+    let status = if args.exit_code { exit::of_verdict } else { exit::of_answer };
+    Ok(status(&diagnosis.verdict))
 }
 
 /// Writes a report.

@@ -171,6 +171,10 @@ pub struct Report<'a> {
     pub archive_conflicts: Vec<Conflict>,
     /// How the names of relations were read.
     pub names: NameSource,
+    /// Where the backup that the target's backup_label speaks of ended, if something tells.
+    pub target_backup_end: Option<Lsn>,
+    /// Room on the target's filesystems; empty when it was not asked.
+    pub target_space: Vec<FreeSpace>,
     /// Both trees of files.
     pub files: Files,
     /// What could not be seen.
@@ -218,6 +222,12 @@ impl<'a> From<&'a Diagnosis> for Report<'a> {
                 replayed: facts.names.replayed,
                 problems: facts.names.problems.iter().map(|p| words::mask(p).into_owned()).collect(),
             },
+            target_backup_end: facts.target_backup_end,
+            target_space: facts
+                .target_space
+                .iter()
+                .map(|s| FreeSpace { at: s.at.as_path().into(), bytes: s.bytes })
+                .collect(),
             files: (&facts.trees).into(),
             unseen: facts.unseen.iter().map(Into::into).collect(),
             transactions: Seq::new(|| facts.transactions.iter().map(|x| Transaction::new(x, facts))),
@@ -671,6 +681,8 @@ pub struct Side {
     pub end_of_wal: Option<WalEnd>,
     /// LSN up to which the data files may be, by the control file alone.
     pub control_end: Option<Lsn>,
+    /// WAL files that were looked at and are not what their names say; recycled ones are normal.
+    pub rejected_wal: Vec<RejectedWal>,
     /// The control file.
     pub control: Control,
     /// Files that change how the server would start.
@@ -973,6 +985,28 @@ impl From<&ControlFile> for Control {
     }
 }
 
+/// A WAL file that is not what its name says.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RejectedWal {
+    /// Timeline in the name.
+    pub timeline: u32,
+    /// Segment number in the name.
+    pub segno: u64,
+    /// The file; for a restore command the name that it was asked for.
+    pub path: PathText,
+    /// Why it was not used.
+    pub reason: String,
+}
+
+/// Room on a filesystem that the target's files lie on.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct FreeSpace {
+    /// Where it begins within the target: empty for the data directory itself.
+    pub at: PathText,
+    /// Bytes that an ordinary user can still write.
+    pub bytes: u64,
+}
+
 /// Files that change how a server would start.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Leftovers {
@@ -1163,6 +1197,16 @@ impl From<&facts::Side> for Side {
             histories: lineage.known.iter().map(Into::into).collect(),
             end_of_wal: side.end.as_ref().map(|end| WalEnd::new(end, side.dir.major())),
             control_end: side.control_end,
+            rejected_wal: side
+                .rejected
+                .iter()
+                .map(|r| RejectedWal {
+                    timeline: r.timeline,
+                    segno: r.segno,
+                    path: r.path.as_path().into(),
+                    reason: r.reason.to_string(),
+                })
+                .collect(),
             control: (&side.control).into(),
             leftovers: (&side.leftovers).into(),
             settings: Settings {

@@ -20,7 +20,7 @@ use crate::source::leftovers::{BackupLabel, Leftovers, Postmaster};
 use crate::source::settings::{Setting, Settings};
 use crate::source::slots::Slot;
 use crate::source::trees::{Entry, Kind, Trees};
-use crate::source::walset::Conflict;
+use crate::source::walset::{Conflict, Place, Reason, Rejected};
 
 /// Must never be seen.
 pub const PASSWORD: &str = "hunter2";
@@ -189,7 +189,13 @@ fn side(role: Role, dir: &Path, timeline: u32, end: u64) -> Side {
             offset: 12,
         }),
         control_end: Some(Lsn(end)),
-        rejected: Vec::new(),
+        rejected: vec![Rejected {
+            timeline: 1,
+            segno: 9,
+            path: dir.join("pg_wal/000000010000000000000009"),
+            place: Place::Own,
+            reason: Reason::Zeros,
+        }],
     }
 }
 
@@ -358,8 +364,8 @@ pub fn failover() -> (TempDir, Diagnosis) {
             },
             loss: Some(Loss::Commits { commits: 31, first: 800_000_000_000_000, last: i64::MAX }),
             wal: WalNeeds { find_blocks: Some(need(&target)), follow: Some(need(&target)) },
-            target_backup_end: None,
-            target_space: Vec::new(),
+            target_backup_end: Some(Lsn(0x210_0000)),
+            target_space: vec![FreeSpace { at: "pg_wal".into(), bytes: 1 << 30 }],
             names,
             trees: Trees {
                 target: [entry("a"), entry("b")].into_iter().collect(),

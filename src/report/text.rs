@@ -137,7 +137,7 @@ impl Pen<'_> {
         }
     }
 
-    /// Wraps at blanks; words that are too long are cut, behind a slash where there is one.
+    /// Wraps at blanks; words that are too long are cut, behind a slash or the like where there is one.
     fn wrapped(&mut self, inline: &Inline, first: &str, rest: &str) -> io::Result<()> {
         let cells = self.cells(inline);
         let indent = display_width(first).max(display_width(rest));
@@ -324,7 +324,11 @@ fn wrap(cells: &[Cell], width: usize) -> Vec<Vec<Cell>> {
                     used <= room
                 })
                 .count();
-            let slash = word.iter().take(fits).rposition(|(c, _)| matches!(c, '/' | ',')).map(|at| at + 1);
+            let slash = word
+                .iter()
+                .take(fits)
+                .rposition(|(c, _)| matches!(c, '/' | ',' | '.' | '_'))
+                .map(|at| at + 1);
             let cut = slash.filter(|&at| at * 2 > fits).unwrap_or(fits);
             if cut == 0 && line.is_empty() {
                 // not even one wide character fits; nothing sensible can be drawn

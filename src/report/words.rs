@@ -301,7 +301,7 @@ pub fn loss(loss: &Loss) -> String {
             "no committed transaction: only maintenance (vacuum, pruning, hints, checkpoints, aborted work)"
                 .into()
         }
-        Loss::Commits { commits, first, last } if first == last => {
+        Loss::Commits { commits, first, last } if time(*first) == time(*last) => {
             format!("{}, at {}", counted(*commits, "committed transaction"), time(*first))
         }
         Loss::Commits { commits, first, last } => {

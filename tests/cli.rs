@@ -1,0 +1,114 @@
+//! The program as it is called: statuses, streams, files.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn forkpoint(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_forkpoint")).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Status, standard output, standard error.
+fn said(args: &[&str]) -> (i32, String, String) {
+    let output = forkpoint(args);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_wrong_command_line_is_2() {
+    for args in
+        [&[][..], &["report", "only-one"], &["nonsense"], &["schema", "nonsense"], &["man", "nonsense"]]
+    {
+        let (status, out, err) = said(args);
+        assert_eq!((status, out.as_str()), (2, ""), "{args:?}");
+        assert!(!err.is_empty() && !err.contains("error:"), "{err}");
+    }
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let (status, out, err) = said(&["--version"]);
+    assert_eq!(
+        (status, out.as_str(), err.as_str()),
+        (0, concat!("forkpoint ", env!("CARGO_PKG_VERSION"), "\n"), "")
+    );
+    let (status, out, _) = said(&["report", "--help"]);
+    assert!(status == 0 && out.contains("Exit status:"), "{out}");
+}
+
+#[test]
+fn an_input_that_cannot_be_read_is_3_and_one_sentence_says_so() {
+    let temp = tempfile::tempdir().unwrap();
+    let empty = temp.path().to_str().unwrap();
+    for args in [["report", "/does/not/exist", empty], ["report", empty, empty], ["blocks", empty, empty]] {
+        let (status, out, err) = said(&args);
+        assert_eq!((status, out.as_str()), (3, ""), "{args:?} {err}");
+        assert!(err.starts_with("forkpoint: ") && err.lines().count() == 1, "{err}");
+    }
+}
+
+#[test]
+fn controldata_fails_as_pg_controldata_does() {
+    let (status, out, err) = said(&["controldata", "/does/not/exist"]);
+    assert_eq!((status, out.as_str()), (1, ""));
+    assert!(err.starts_with("forkpoint: /does/not/exist"), "{err}");
+}
+
+#[test]
+fn an_output_inside_a_data_directory_is_refused_before_anything_is_read() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().to_str().unwrap();
+    let inside = temp.path().join("report");
+    let (status, out, err) = said(&["report", dir, "/does/not/exist", "-o", inside.to_str().unwrap()]);
+    assert_eq!((status, out.as_str()), (4, ""), "{err}");
+    assert!(err.contains("lies inside") && !inside.exists());
+}
+
+#[test]
+fn control_characters_of_an_argument_are_written_out() {
+    let (status, _, err) = said(&["report", "/no\u{1b}[31m\u{9b}such", "/x"]);
+    assert_eq!(status, 3);
+    assert!(!err.trim_end().chars().any(char::is_control) && err.contains("\\x1B[31m\\x9Bsuch"), "{err:?}");
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let script = "\"$0\" schema report | true; exit \"${PIPESTATUS[0]}\"";
+    let status = Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_forkpoint")]).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn schemas_pages_and_completions_are_what_they_say() {
+    for of in ["report", "blocks", "snapshots", "timelines"] {
+        let (status, out, _) = said(&["schema", of]);
+        let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(status, 0);
+        assert!(jsonschema::validator_for(&schema).is_ok());
+        assert!(schema["properties"]["schema_version"].is_object(), "{of}");
+    }
+    let (status, page, _) = said(&["man"]);
+    assert!(status == 0 && page.contains(".SH \"EXIT STATUS\""), "{page}");
+    let (_, page, _) = said(&["man", "report"]);
+    assert!(page.contains("restore\\-command") && page.contains(".SH \"EXIT STATUS\""), "{page}");
+    for shell in ["bash", "zsh", "fish"] {
+        let (status, script, _) = said(&["completions", shell]);
+        assert!(status == 0 && script.contains("wal-archive"), "{shell}");
+    }
+}
+
+#[test]
+fn colour_only_on_demand() {
+    if !Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/basic-18/pair.tar.zst")).exists() {
+        let (status, out, _) = said(&["demo", "--list"]);
+        assert_eq!((status, out.as_str()), (0, ""), "a demo without its data");
+        return;
+    }
+    let (_, plain, _) = said(&["demo"]);
+    let (_, colored, _) = said(&["demo", "--color", "always"]);
+    assert!(!plain.contains('\u{1b}') && colored.contains("\u{1b}["), "{plain}");
+    let (_, _, notes) = said(&["demo", "--quiet"]);
+    assert_eq!(notes, "");
+}
