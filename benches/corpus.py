@@ -150,7 +150,7 @@ def oltp(target, source, user, size):
 
 
 ROUND_OF_BULK = """
-COPY (SELECT i, md5(i::text), (i * 7919) % {rows}, ARRAY[i % 1000, i % 777, i % 31], point(i % 3001, i % 2003),
+COPY (SELECT i, md5(i::text), (i * 7919::bigint) % {rows}, ARRAY[i % 1000, i % 777, i % 31], point(i % 3001, i % 2003),
              now() + i * interval '1 s'
       FROM generate_series(1, {rows}) i) TO '{file}';
 CREATE TABLE bulk_{n} (id int, t text, k int, tags int[], place point, at timestamptz);
