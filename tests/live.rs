@@ -692,6 +692,8 @@ fn pair(server: &Server, stop: Mode) -> (Cluster, Cluster, Truth) {
         .sql("SELECT backend_xid FROM pg_stat_activity WHERE application_name = 'spans the fork'")
         .parse()
         .unwrap();
+    // its commit has the open transactions' records flushed
+    old.sql("INSERT INTO plain VALUES (0, 'the last before the fork')");
     new.wait_for(&old);
     new.promote();
     let first = next_xid(&old);

@@ -234,11 +234,6 @@ impl Cluster {
         output
     }
 
-    /// The end of what has been written.
-    pub fn lsn(&self) -> String {
-        self.sql("SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END")
-    }
-
     /// A streaming standby of this running server, made by pg_basebackup, not yet started.
     pub fn standby(&self) -> Self {
         let copy = Self::empty(&self.server);
@@ -269,9 +264,9 @@ impl Cluster {
         copy
     }
 
-    /// Waits until this standby has replayed what `primary` has written.
+    /// Waits until this standby has replayed what `primary` has flushed.
     pub fn wait_for(&self, primary: &Self) {
-        let wanted = primary.lsn();
+        let wanted = primary.sql("SELECT pg_current_wal_flush_lsn()");
         let deadline = Instant::now() + Duration::from_secs(60);
         while self.sql(&format!("SELECT pg_last_wal_replay_lsn() >= '{wanted}'")) != "t" {
             assert!(Instant::now() < deadline, "{wanted} is not replayed\n{}", self.log());
