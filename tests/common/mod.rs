@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+pub mod cluster;
+
 /// Directory that holds installations as `MAJOR/bin`, looked at before the usual places.
 pub const ROOT_VARIABLE: &str = "FORKPOINT_PG_ROOT";
 
