@@ -433,7 +433,9 @@ fn touched(x: &Xact, facts: &Facts, database: Option<&str>) -> Inline {
     // tables say more than their indexes
     let kind = |rel| facts.names.relations.get(rel).map_or('?', |n| n.kind);
     let tables: Vec<_> = set.iter().filter(|rel| matches!(kind(rel), 'r' | 'p' | 'm' | 'S' | '?')).collect();
-    let shown = if tables.is_empty() { set.iter().collect() } else { tables };
+    let mut shown = if tables.is_empty() { set.iter().collect() } else { tables };
+    let of_system = |rel| facts.names.relations.get(rel).is_some_and(|n| n.schema.starts_with("pg_"));
+    shown.sort_by_key(|rel| of_system(*rel));
     let mut text = Inline::new();
     for rel in shown.iter().take(4) {
         let name = match facts.names.relations.get(rel) {

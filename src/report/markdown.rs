@@ -131,9 +131,7 @@ pub fn escape(text: &str) -> String {
             }
             // no backslash stops a mention
             '@' => out.push_str("&#64;"),
-            '.' | ')'
-                if text.get(..at).is_some_and(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit())) =>
-            {
+            '.' | ')' if begins_item(text, at) => {
                 out.push('\\');
                 out.push(c);
             }
@@ -141,6 +139,12 @@ pub fn escape(text: &str) -> String {
         }
     }
     out
+}
+
+/// Whether the sign at `at` would make what is before it the number of a list's item.
+fn begins_item(text: &str, at: usize) -> bool {
+    let number = text.get(..at).is_some_and(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit()));
+    number && text.get(at + 1..).is_none_or(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
 /// A code span whose fence is longer than any run of backticks in it.
@@ -186,7 +190,7 @@ mod tests {
     fn a_paragraph_cannot_become_a_list() {
         assert_eq!(draw(Block::Para("- x".into())), "\\- x\n");
         assert_eq!(draw(Block::Para("12. x".into())), "12\\. x\n");
-        assert_eq!(draw(Block::Para("at 12.5 x".into())), "at 12.5 x\n");
+        assert_eq!(draw(Block::Para("12.5 x".into())), "12.5 x\n");
     }
 
     #[test]
