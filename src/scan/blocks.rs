@@ -6,57 +6,83 @@ use crate::pg::BlockNumber;
 const CHUNK: u32 = 65_536;
 
 /// A set of block numbers: at most 8 KiB per 65,536 blocks in which one is set, less where only low ones are.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct BlockSet {
-    /// Chunk number and its bitmap, sorted; a bitmap is as long as its highest block needs.
-    chunks: Vec<(u16, Vec<u64>)>,
-    /// Index of the chunk used last: neighbouring blocks come in a row.
-    last: usize,
+    /// Number of the chunk that was used last, whose bitmap lies at hand: neighbouring blocks come in a row.
+    chunk: u16,
+    /// Its bitmap; like every bitmap as long as its highest block needs.
+    words: Vec<u64>,
+    /// The other chunks, sorted.
+    others: Vec<(u16, Vec<u64>)>,
     len: u64,
 }
+
+impl PartialEq for BlockSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for BlockSet {}
 
 impl BlockSet {
     /// Adds a block; true if it was not there.
     #[inline]
     pub fn insert(&mut self, block: BlockNumber) -> bool {
         let chunk = (block / CHUNK) as u16;
-        let words = match self.chunks.get_mut(self.last) {
-            Some((number, words)) if *number == chunk => words,
-            _ => {
-                let at = match self.chunks.binary_search_by_key(&chunk, |c| c.0) {
-                    Ok(at) => at,
-                    Err(at) => {
-                        self.chunks.insert(at, (chunk, Vec::new()));
-                        at
-                    }
-                };
-                self.last = at;
-                match self.chunks.get_mut(at) {
-                    Some((_, words)) => words,
-                    None => return false,
-                }
-            }
-        };
+        if chunk != self.chunk {
+            self.turn_to(chunk);
+        }
         let within = block % CHUNK;
         let (word, bit) = ((within / 64) as usize, 1u64 << (within % 64));
-        if word >= words.len() {
-            words.resize((word + 1).next_power_of_two(), 0);
+        if word >= self.words.len() {
+            self.words.resize((word + 1).next_power_of_two(), 0);
         }
-        let Some(slot) = words.get_mut(word) else { return false };
+        let Some(slot) = self.words.get_mut(word) else { return false };
         let new = *slot & bit == 0;
         *slot |= bit;
         self.len += u64::from(new);
         new
     }
 
+    #[cold]
+    fn turn_to(&mut self, chunk: u16) {
+        let words = match self.others.binary_search_by_key(&chunk, |c| c.0) {
+            Ok(at) => self.others.remove(at).1,
+            Err(_) => Vec::new(),
+        };
+        let last = (std::mem::replace(&mut self.chunk, chunk), std::mem::replace(&mut self.words, words));
+        if !last.1.is_empty() {
+            let at = self.others.partition_point(|c| c.0 < last.0);
+            self.others.insert(at, last);
+        }
+    }
+
+    /// All chunks, ascending.
+    fn chunks(&self) -> impl Iterator<Item = (u16, &[u64])> {
+        let at = self.others.partition_point(|c| c.0 < self.chunk);
+        let (before, after) = self.others.split_at(at);
+        let own = std::iter::once((self.chunk, self.words.as_slice()));
+        before
+            .iter()
+            .map(|c| (c.0, c.1.as_slice()))
+            .chain(own)
+            .chain(after.iter().map(|c| (c.0, c.1.as_slice())))
+    }
+
+    fn words_of(&self, chunk: u16) -> &[u64] {
+        if chunk == self.chunk {
+            return &self.words;
+        }
+        let found = self.others.binary_search_by_key(&chunk, |c| c.0).ok();
+        found.and_then(|at| self.others.get(at)).map_or(&[], |c| c.1.as_slice())
+    }
+
     /// Whether the block is in the set.
     pub fn contains(&self, block: BlockNumber) -> bool {
         let within = block % CHUNK;
-        self.chunks
-            .binary_search_by_key(&((block / CHUNK) as u16), |c| c.0)
-            .ok()
-            .and_then(|at| self.chunks.get(at)?.1.get((within / 64) as usize))
-            .is_some_and(|word| word & (1 << (within % 64)) != 0)
+        let word = self.words_of((block / CHUNK) as u16).get((within / 64) as usize);
+        word.is_some_and(|word| word & (1 << (within % 64)) != 0)
     }
 
     /// Number of blocks.
@@ -71,19 +97,14 @@ impl BlockSet {
 
     /// Adds every block of `other`.
     pub fn merge(&mut self, other: &Self) {
-        for (chunk, theirs) in &other.chunks {
-            let at = match self.chunks.binary_search_by_key(chunk, |c| c.0) {
-                Ok(at) => at,
-                Err(at) => {
-                    self.chunks.insert(at, (*chunk, Vec::new()));
-                    at
-                }
-            };
-            let Some((_, ours)) = self.chunks.get_mut(at) else { continue };
-            if ours.len() < theirs.len() {
-                ours.resize(theirs.len(), 0);
+        for (chunk, theirs) in other.chunks() {
+            if chunk != self.chunk {
+                self.turn_to(chunk);
             }
-            for (mine, their) in ours.iter_mut().zip(theirs) {
+            if self.words.len() < theirs.len() {
+                self.words.resize(theirs.len(), 0);
+            }
+            for (mine, their) in self.words.iter_mut().zip(theirs) {
                 self.len += u64::from((their & !*mine).count_ones());
                 *mine |= their;
             }
@@ -92,21 +113,17 @@ impl BlockSet {
 
     /// How many blocks both sets hold.
     pub fn common(&self, other: &Self) -> u64 {
-        let mut sum = 0;
-        for (chunk, ours) in &self.chunks {
-            if let Ok(at) = other.chunks.binary_search_by_key(chunk, |c| c.0)
-                && let Some((_, theirs)) = other.chunks.get(at)
-            {
-                sum += ours.iter().zip(theirs).map(|(a, b)| u64::from((a & b).count_ones())).sum::<u64>();
-            }
-        }
-        sum
+        let count = |(chunk, ours): (u16, &[u64])| {
+            let both = ours.iter().zip(other.words_of(chunk));
+            both.map(|(a, b)| u64::from((a & b).count_ones())).sum::<u64>()
+        };
+        self.chunks().map(count).sum()
     }
 
     /// The blocks, ascending.
     pub fn iter(&self) -> impl Iterator<Item = BlockNumber> + '_ {
-        self.chunks.iter().flat_map(|(chunk, words)| {
-            let base = u32::from(*chunk) * CHUNK;
+        self.chunks().flat_map(|(chunk, words)| {
+            let base = u32::from(chunk) * CHUNK;
             words.iter().enumerate().flat_map(move |(index, &word)| {
                 let mut left = word;
                 std::iter::from_fn(move || {

@@ -22,6 +22,7 @@ const CACHE: usize = 64;
 const NOT_CACHED: u128 = u128::MAX;
 /// All (resource manager, operation) pairs.
 const KINDS: usize = 256 * 16;
+const NEW_KIND: u16 = u16::MAX;
 
 /// Sees every record of a scan and keeps what a diagnosis needs, nothing per record.
 #[derive(Debug)]
@@ -31,7 +32,10 @@ pub struct Changed {
     index: HashMap<u128, u32>,
     cache: Box<[(u128, u32); CACHE]>,
     forks: Vec<Touched>,
-    kinds: Vec<[u64; 2]>,
+    /// Small numbers for the kinds that occur, by kind; `NEW_KIND` for one not seen yet.
+    dense: Vec<u16>,
+    /// Kind and number of records before and after the divergence, by small number.
+    kinds: Vec<(u16, [u64; 2])>,
     events: Vec<PlacedEvent>,
     xacts: XactTable,
     records: u64,
@@ -47,8 +51,8 @@ struct Touched {
     images: u64,
     first: Lsn,
     last: Lsn,
-    kinds: Vec<(u16, u64)>,
-    last_kind: usize,
+    /// Number of references by the small number of their record's kind.
+    kinds: Vec<u64>,
 }
 
 /// Everything that a scan remembered, sorted.
@@ -106,12 +110,31 @@ impl Changed {
             index: HashMap::new(),
             cache: Box::new([(NOT_CACHED, 0); CACHE]),
             forks: Vec::new(),
-            kinds: vec![[0; 2]; KINDS],
+            dense: vec![NEW_KIND; KINDS],
+            kinds: Vec::new(),
             events: Vec::new(),
             xacts: XactTable::default(),
             records: 0,
             first_error: None,
         }
+    }
+
+    #[inline]
+    fn dense_kind(&mut self, kind: u16) -> u16 {
+        match self.dense.get(usize::from(kind)) {
+            Some(&dense) if dense != NEW_KIND => dense,
+            _ => self.new_kind(kind),
+        }
+    }
+
+    #[cold]
+    fn new_kind(&mut self, kind: u16) -> u16 {
+        let dense = self.kinds.len() as u16;
+        self.kinds.push((kind, [0; 2]));
+        if let Some(entry) = self.dense.get_mut(usize::from(kind)) {
+            *entry = dense;
+        }
+        dense
     }
 
     #[inline]
@@ -146,7 +169,6 @@ impl Changed {
                 first: Lsn::MAX,
                 last: Lsn::INVALID,
                 kinds: Vec::new(),
-                last_kind: 0,
             });
         }
         index
@@ -269,7 +291,7 @@ impl Changed {
         for touched in self.forks {
             let (rel, after) = (rel_of(touched.key), touched.key & 1 == 1);
             let Some(fork) = Fork::from_number((touched.key >> 1) as u8 & 0xF) else { continue };
-            let changes = touched.into_changes();
+            let changes = touched.into_changes(&self.kinds);
             match relations.last_mut() {
                 Some(last) if last.rel == rel && last.fork == fork => last.after = Some(changes),
                 _ if after => {
@@ -278,8 +300,9 @@ impl Changed {
                 _ => relations.push(RelationChanges { rel, fork, before: Some(changes), after: None }),
             }
         }
-        let kinds = self.kinds.iter().enumerate().filter(|(_, n)| **n != [0, 0]);
-        let kinds = kinds.map(|(k, [before, after])| (kind_of(k as u16), *before, *after)).collect();
+        self.kinds.sort_unstable_by_key(|k| k.0);
+        let kinds =
+            self.kinds.iter().map(|&(kind, [before, after])| (kind_of(kind), before, after)).collect();
         let (transactions, relation_sets) = self.xacts.finish(self.divergence, next_xid);
         Collected {
             changes: Changes { relations, events: self.events, kinds },
@@ -294,32 +317,27 @@ impl Changed {
 impl Touched {
     #[inline]
     fn count(&mut self, kind: u16, times: u64) {
-        if let Some((last, count)) = self.kinds.get_mut(self.last_kind)
-            && *last == kind
-        {
-            *count += times;
-            return;
+        let kind = usize::from(kind);
+        if kind >= self.kinds.len() {
+            self.kinds.resize(kind + 1, 0);
         }
-        if let Some(at) = self.kinds.iter().position(|k| k.0 == kind) {
-            self.last_kind = at;
-            if let Some((_, count)) = self.kinds.get_mut(at) {
-                *count += times;
-            }
-        } else {
-            self.last_kind = self.kinds.len();
-            self.kinds.push((kind, times));
+        if let Some(count) = self.kinds.get_mut(kind) {
+            *count += times;
         }
     }
 
-    fn into_changes(mut self) -> ForkChanges {
-        self.kinds.sort_unstable_by_key(|&(kind, count)| (std::cmp::Reverse(count), kind));
+    fn into_changes(self, known: &[(u16, [u64; 2])]) -> ForkChanges {
+        let counted = known.iter().zip(&self.kinds).filter(|(_, count)| **count > 0);
+        let mut kinds: Vec<(RecordKind, u64)> =
+            counted.map(|(kind, count)| (kind_of(kind.0), *count)).collect();
+        kinds.sort_unstable_by_key(|&(kind, count)| (std::cmp::Reverse(count), kind));
         ForkChanges {
             blocks: self.blocks,
             references: self.references,
             images: self.images,
             first: self.first,
             last: self.last,
-            kinds: self.kinds.into_iter().map(|(kind, count)| (kind_of(kind), count)).collect(),
+            kinds,
         }
     }
 }
@@ -335,7 +353,8 @@ impl Sink for Changed {
         let after = record.lsn >= self.divergence;
         let kind = kind_number(record.rmid, record.info);
         self.records += 1;
-        if let Some(counts) = self.kinds.get_mut(usize::from(kind)) {
+        let dense = self.dense_kind(kind);
+        if let Some((_, counts)) = self.kinds.get_mut(usize::from(dense)) {
             counts[usize::from(after)] += 1;
         }
         let mut error = None;
@@ -345,7 +364,7 @@ impl Sink for Changed {
         loop {
             match fragments.next_fragment() {
                 Ok(Some(Fragment::Block(block))) => {
-                    let relation = self.block(record.lsn, after, kind, block);
+                    let relation = self.block(record.lsn, after, dense, block);
                     if let Some(entry) = entry
                         && by_transaction
                     {
@@ -376,9 +395,15 @@ impl Sink for Changed {
 impl Collector for Changed {
     fn merge(&mut self, other: Self) {
         self.records += other.records;
-        for (mine, their) in self.kinds.iter_mut().zip(&other.kinds) {
-            mine[0] += their[0];
-            mine[1] += their[1];
+        // the other's small numbers in this one's
+        let mut renamed = Vec::with_capacity(other.kinds.len());
+        for (kind, counts) in &other.kinds {
+            let dense = self.dense_kind(*kind);
+            renamed.push(dense);
+            if let Some((_, mine)) = self.kinds.get_mut(usize::from(dense)) {
+                mine[0] += counts[0];
+                mine[1] += counts[1];
+            }
         }
         for theirs in other.forks {
             let index = self.find_or_add(theirs.key);
@@ -388,8 +413,8 @@ impl Collector for Changed {
                 mine.images += theirs.images;
                 mine.first = mine.first.min(theirs.first);
                 mine.last = mine.last.max(theirs.last);
-                for (kind, count) in theirs.kinds {
-                    mine.count(kind, count);
+                for (kind, count) in renamed.iter().zip(theirs.kinds) {
+                    mine.count(*kind, count);
                 }
             }
         }

@@ -9,7 +9,7 @@ use super::path::{PathSegment, WalPath, read_pages};
 use super::progress::{Cancelled, Progress};
 
 /// Bytes read at a time: large enough that the system call costs nothing, small enough for the cache.
-const WINDOW: usize = 256 << 10;
+const WINDOW: usize = 128 << 10;
 
 /// How a walk ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

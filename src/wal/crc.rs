@@ -39,28 +39,36 @@ fn short(crc: u32, data: &[u8]) -> u32 {
     !crc32c::crc32c_append(!crc, data)
 }
 
+/// The checksum of a record: of what follows its header, then of the header up to the checksum (`ValidXLogRecord`).
+#[inline]
+pub fn of_record(record: &[u8]) -> u32 {
+    match (record.get(24..), record.first_chunk::<20>()) {
+        (Some(body), Some(head)) => !update(update(INIT, body), head),
+        _ => 0,
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sse4.2")]
 fn with_instruction(crc: u32, data: &[u8]) -> u32 {
-    use std::arch::x86_64::{_mm_crc32_u8, _mm_crc32_u16, _mm_crc32_u32, _mm_crc32_u64};
-    let (words, mut tail) = data.as_chunks::<8>();
+    use std::arch::x86_64::_mm_crc32_u64;
+    let (words, tail) = data.as_chunks::<8>();
     let mut wide = u64::from(crc);
     for word in words {
         wide = _mm_crc32_u64(wide, u64::from_le_bytes(*word));
     }
-    let mut crc = wide as u32;
-    if let Some((four, rest)) = tail.split_first_chunk::<4>() {
-        crc = _mm_crc32_u32(crc, u32::from_le_bytes(*four));
-        tail = rest;
+    if tail.is_empty() {
+        return wide as u32;
     }
-    if let Some((two, rest)) = tail.split_first_chunk::<2>() {
-        crc = _mm_crc32_u16(crc, u16::from_le_bytes(*two));
-        tail = rest;
-    }
-    if let Some(&last) = tail.first() {
-        crc = _mm_crc32_u8(crc, last);
-    }
-    crc
+    // the last 1 to 7 bytes without a branch on how many: leading zeros leave a zero checksum as it is, so the bytes go
+    // to the upper end of a word, with what the running checksum adds to them, and the rest of that is shifted out
+    let bits = 8 * tail.len() as u32;
+    let last = match data.last_chunk::<8>() {
+        Some(word) => u64::from_le_bytes(*word) >> (64 - bits),
+        None => tail.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)),
+    };
+    let value = last ^ (wide & ((1 << bits) - 1));
+    (_mm_crc32_u64(0, value << (64 - bits)) ^ (wide >> bits)) as u32
 }
 
 #[cfg(test)]

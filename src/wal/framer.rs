@@ -248,9 +248,7 @@ impl Framer {
                 self.begin(lsn, header.total, rest, Some(&header), sink);
                 return Ok(Flow::More);
             };
-            let sum = crc::update(crc::INIT, bytes.get(HEADER_SIZE..).unwrap_or_default());
-            let sum = !crc::update(sum, fixed.get(..20).unwrap_or_default());
-            if sum != header.crc {
+            if crc::of_record(bytes) != header.crc {
                 return Err(Problem::Checksum { at: lsn });
             }
             pos += bytes.len().next_multiple_of(8);
