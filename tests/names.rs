@@ -5,95 +5,70 @@
 mod pairs;
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use forkpoint::names::{Catalogs, DiskBlocks, Names, Replay};
-use forkpoint::pg::history::{History, HistoryEntry};
+use forkpoint::pg::control::{ControlFile, DbState};
+use forkpoint::pg::history::History;
 use forkpoint::pg::page::{self, LineState, Page, PageBytes};
 use forkpoint::pg::relfile::{DEFAULT_TABLESPACE, GLOBAL_TABLESPACE};
 use forkpoint::pg::tuple::{Tuple, infomask};
-use forkpoint::pg::walname::segment_name;
-use forkpoint::pg::{BLOCK_SIZE, Lsn, Major, RelFile, SegmentSize, TimelineId, WalName, checksum};
-use forkpoint::scan::path::{OpenSegment, Segments, WalPath};
+use forkpoint::pg::{BLOCK_SIZE, Lsn, RelFile, SegmentSize, TimelineId, WalName, checksum};
+use forkpoint::scan::path::WalPath;
 use forkpoint::scan::progress::Progress;
-use forkpoint::scan::walk::{Start, Stop, walk};
+use forkpoint::scan::walk::{Start, Stop, record_start, walk};
+use forkpoint::source::walset::{WalIdentity, WalSet};
 use forkpoint::wal::Format;
 use forkpoint::wal::framer::Sink;
 use forkpoint::wal::record::Record;
 use forkpoint::wal::rmgr::{id, op};
 use serde_json::Value;
 
-/// A data directory and the little of pg_control that these tests need.
+/// A data directory and its control file.
 struct Cluster {
     path: PathBuf,
-    major: Major,
-    control: Vec<u8>,
+    control: ControlFile,
 }
 
 impl Cluster {
     fn open(path: &Path) -> Self {
-        let major = Major::from_pg_version(&fs::read_to_string(path.join("PG_VERSION")).unwrap()).unwrap();
-        Self { path: path.to_owned(), major, control: fs::read(path.join("global/pg_control")).unwrap() }
-    }
-
-    fn u32(&self, at: usize) -> u32 {
-        u32::from_le_bytes(self.control[at..at + 4].try_into().unwrap())
-    }
-
-    fn redo_at(&self) -> usize {
-        if self.major >= Major::V11 { 40 } else { 48 }
+        let control = ControlFile::parse(&fs::read(path.join("global/pg_control")).unwrap()).unwrap();
+        Self { path: path.to_owned(), control }
     }
 
     fn disk(&self) -> DiskBlocks {
-        let slru_pages = (self.major >= Major::V19).then(|| self.u32(232));
-        DiskBlocks::with_layout(&self.path, self.major, self.u32(12), 131_072, slru_pages)
+        DiskBlocks::new(&self.path, &self.control)
     }
 
     /// Stopped as a primary stops: everything is on disk.
     fn shut_down(&self) -> bool {
-        self.u32(16) == 1
+        self.control.state == DbState::ShutDown
     }
 
     fn history(&self) -> History {
-        let newest = |tli: &TimelineId| self.path.join(format!("pg_wal/{tli:08X}.history")).is_file();
-        let timeline = (2..20).rev().find(newest).unwrap_or(1);
-        let text =
-            fs::read_to_string(self.path.join(format!("pg_wal/{timeline:08X}.history"))).unwrap_or_default();
-        let mut entries = Vec::new();
-        let mut begin = Lsn::INVALID;
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let mut fields = line.split('\t');
-            let timeline = fields.next().unwrap().trim().parse().unwrap();
-            let end: Lsn = fields.next().unwrap().parse().unwrap();
-            entries.push(HistoryEntry { timeline, begin, end, reason: String::new() });
-            begin = end;
-        }
-        entries.push(HistoryEntry { timeline, begin, end: Lsn::MAX, reason: String::new() });
-        History { timeline, entries, lines: Vec::new() }
-    }
-
-    fn u64(&self, at: usize) -> u64 {
-        u64::from_le_bytes(self.control[at..at + 8].try_into().unwrap())
+        let file = |tli: TimelineId| self.path.join(format!("pg_wal/{tli:08X}.history"));
+        let newest = (2..20).rev().find(|tli| file(*tli).is_file());
+        newest.map_or(History::single(1), |tli| History::parse(fs::read(file(tli)).unwrap(), tli).unwrap())
     }
 
     fn redo(&self) -> Lsn {
-        Lsn(self.u64(self.redo_at()))
+        record_start(self.control.checkpoint_copy.redo, self.segment_size().bytes())
     }
 
     /// Reads the WAL in the directory.
     fn read_wal(&self, start: Start, sink: &mut impl Sink) -> Stop {
-        let format =
-            Format { major: self.major, system_identifier: self.u64(0), segment_size: self.segment_size() };
-        let history = self.history();
-        let store = WalFiles { directory: self.path.join("pg_wal"), segment_size: self.segment_size() };
-        let path = WalPath { format, history: &history, store: &store };
+        let (major, segment_size) = (self.control.major, self.segment_size());
+        let system_identifier = self.control.system_identifier;
+        let identity = WalIdentity { system_identifier, magic: None, major: Some(major) };
+        let store = WalSet::new(&self.path.join("pg_wal"), &[], None, segment_size, identity);
+        let format = Format { major, system_identifier, segment_size };
+        let path = WalPath { format, history: &self.history(), store: &store };
         walk(&path, start, Lsn::MAX, sink, &Progress::default(), &mut Vec::new()).unwrap()
     }
 
     fn segment_size(&self) -> SegmentSize {
-        SegmentSize::new(if self.major >= Major::V11 { 1 << 20 } else { 16 << 20 }).unwrap()
+        SegmentSize::new(self.control.wal_segment_size).unwrap()
     }
 
     /// The oldest redo pointer from which the directory has WAL.
@@ -149,21 +124,6 @@ impl Sink for Checkpoints {
             self.redo = Some(redo).filter(|redo| *redo >= begin);
         }
         self.redo.is_none()
-    }
-}
-
-struct WalFiles {
-    directory: PathBuf,
-    segment_size: SegmentSize,
-}
-
-impl Segments for WalFiles {
-    fn open(&self, timeline: TimelineId, segno: u64) -> Option<OpenSegment> {
-        let name = segment_name(timeline, self.segment_size.start(segno), self.segment_size);
-        let path = self.directory.join(name);
-        let file = Arc::new(File::open(&path).ok()?);
-        let len = file.metadata().unwrap().len();
-        Some(OpenSegment { file, path, len })
     }
 }
 
@@ -269,8 +229,13 @@ fn heaps(relations: &Value, databases: &HashMap<String, u32>) -> Vec<RelFile> {
     relations.as_array().unwrap().iter().filter(heap).map(file).collect()
 }
 
+/// A line pointer: its state, where it redirects to, its tuple.
+type Line = (LineState, u16, Option<TupleEssence>);
+/// A tuple: xmin, xmax, ctid, infomask2, infomask, and everything behind them.
+type TupleEssence = (u32, u32, [u8; 6], u16, u16, Vec<u8>);
+
 /// What of a page replay must rebuild: hint bits and command numbers are not in WAL.
-fn essence(bytes: &PageBytes) -> Vec<(LineState, u16, Option<(u32, u32, [u8; 6], u16, u16, Vec<u8>)>)> {
+fn essence(bytes: &PageBytes) -> Vec<Line> {
     let Some(page) = Page::read(bytes).unwrap() else { return Vec::new() };
     let hints =
         infomask::XMIN_COMMITTED | infomask::XMIN_INVALID | infomask::XMAX_COMMITTED | infomask::XMAX_INVALID;
@@ -315,7 +280,9 @@ fn replay_rebuilds_the_pages_that_servers_wrote() {
             let mut heaps = heaps(&relations, &named(&databases));
             heaps.dedup();
             let mut replay = Replay::new(cluster.disk());
-            heaps.iter().for_each(|rel| replay.follow(*rel));
+            for rel in &heaps {
+                replay.follow(*rel);
+            }
             let mut kinds = Kinds { replay, seen: HashMap::new() };
             let stop = cluster.read_wal(Start::Record(cluster.oldest_redo()), &mut kinds);
             let disk = Catalogs::on_disk(cluster.disk());
@@ -334,7 +301,7 @@ fn replay_rebuilds_the_pages_that_servers_wrote() {
                 }
             }
             let mut seen: Vec<_> = kinds.seen.into_iter().collect();
-            seen.sort();
+            seen.sort_unstable();
             eprintln!(
                 "{scenario} {side}: {compared} pages, {changed} with other hints, to {}: {seen:02X?}",
                 stop.next
@@ -531,9 +498,9 @@ impl Sink for Mutilate {
                 bytes[at] = self.random() as u8;
             }
             // headers of blocks stay, mostly, or nothing would ever be followed
-            let keep = if self.random() % 4 == 0 { 0 } else { bytes.len().min(50) };
+            let keep = if self.random().is_multiple_of(4) { 0 } else { bytes.len().min(50) };
             bytes[..keep].copy_from_slice(&record.bytes[..keep]);
-            let end = if self.random() % 2 == 0 { Lsn::MAX } else { record.end };
+            let end = if self.random().is_multiple_of(2) { Lsn::MAX } else { record.end };
             self.replay.apply(&Record { bytes: &bytes, end, ..*record });
         }
         self.replay.record(record)

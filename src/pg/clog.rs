@@ -125,9 +125,11 @@ mod tests {
         page[BLOCK_SIZE - 1] = 0b01_00_00_00;
         let first = 5 * XIDS_PER_PAGE;
         let all: Vec<_> = (first..first + 4).map(|xid| status(&page, xid)).collect();
-        use XactStatus::{Aborted, Committed, InProgress, SubCommitted};
-        assert_eq!(all, [InProgress, SubCommitted, Aborted, Committed]);
-        assert_eq!(status(&page, first + XIDS_PER_PAGE - 1), Committed);
+        assert_eq!(
+            all,
+            [XactStatus::InProgress, XactStatus::SubCommitted, XactStatus::Aborted, XactStatus::Committed]
+        );
+        assert_eq!(status(&page, first + XIDS_PER_PAGE - 1), XactStatus::Committed);
         assert_eq!((page_of(first), page_of(first - 1)), (5, 4));
     }
 

@@ -120,7 +120,7 @@ pub(crate) mod tests {
         let mut bad = good.clone();
         bad[0] = 0;
         assert!(matches!(RelMap::parse(&bad), Err(RelMapError::Magic(_))));
-        assert_eq!(RelMap::parse(&good[..512 + 1]), Err(RelMapError::Size(513)));
+        assert_eq!(RelMap::parse(&good[..513]), Err(RelMapError::Size(513)));
     }
 
     proptest! {

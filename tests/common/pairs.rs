@@ -1,5 +1,6 @@
 //! The captured clusters under `testdata/`, unpacked.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // no test needs all of it
+#![allow(dead_code)] // no test needs all of it
+#![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -47,15 +48,16 @@ pub fn zstd_file(scenario: &str, name: &str) -> Option<Vec<u8>> {
 /// The scenario's directories (`target`, `source`, …), unpacked once and kept under `target/tmp` for later runs.
 /// They are shared: a test that changes something takes a copy, see [`unpack_to`].
 pub fn unpack(scenario: &str) -> PathBuf {
-    static DONE: LazyLock<Mutex<HashMap<String, Arc<Mutex<Option<PathBuf>>>>>> =
-        LazyLock::new(Mutex::default);
+    /// Where a scenario lies, once it is unpacked.
+    type Place = Arc<Mutex<Option<PathBuf>>>;
+    static DONE: LazyLock<Mutex<HashMap<String, Place>>> = LazyLock::new(Mutex::default);
     let place = Arc::clone(DONE.lock().unwrap().entry(scenario.to_owned()).or_default());
     let mut done = place.lock().unwrap();
     if let Some(path) = &*done {
         return path.clone();
     }
     let pack = fs::read(testdata().join(scenario).join("pair.tar.zst")).unwrap();
-    let digest: String = Sha256::digest(&pack).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("{:016x}", u64::from_le_bytes(*Sha256::digest(&pack).first_chunk().unwrap()));
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pairs");
     let path = root.join(format!("{scenario}-{digest}"));
     if !path.is_dir() {
