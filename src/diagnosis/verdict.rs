@@ -133,29 +133,22 @@ impl Case<'_> {
         })
     }
 
-    /// A standby that received WAL past the fork and replayed none of it.
-    fn only_received(&self) -> bool {
-        let Some((fork, _)) = self.pair.fork() else { return false };
-        self.pair.target_was_standby() && self.pair.target().control_end.is_some_and(|at| at <= fork)
-    }
-
     fn action(&self) -> Action {
         match self.pair.facts.relation {
-            Relation::Unrelated(_) => Action::Unrelated,
+            Relation::Unrelated(_) if !self.pair.lineage_unknown() => Action::Unrelated,
             _ if self.error("FP31").is_some() => Action::ReClone,
-            Relation::Undecided | Relation::SourceBehind => Action::Undecided,
+            Relation::Undecided if self.pair.way == Way::Rewind => self.rewind_or_clone(),
+            Relation::Undecided | Relation::SourceBehind | Relation::Unrelated(_) => Action::Undecided,
             Relation::SamePosition | Relation::TargetBehind if self.closes(&CLOSES_FOLLOW) => Action::ReClone,
-            Relation::SamePosition => Action::Same,
-            Relation::TargetBehind => Action::Follow,
-            Relation::Diverged if self.only_received() && !self.closes(&CLOSES_FOLLOW) => Action::Follow,
-            Relation::Diverged | Relation::Twins { .. } => {
-                if self.closes(&CLOSES_REWIND) {
-                    Action::ReClone
-                } else {
-                    Action::Rewind
-                }
-            }
+            Relation::SamePosition if !self.pair.rewound_by_pg_rewind() => Action::Same,
+            Relation::SamePosition | Relation::TargetBehind => Action::Follow,
+            Relation::Diverged if self.pair.only_received() && !self.closes(&CLOSES_FOLLOW) => Action::Follow,
+            Relation::Diverged | Relation::Twins { .. } => self.rewind_or_clone(),
         }
+    }
+
+    fn rewind_or_clone(&self) -> Action {
+        if self.closes(&CLOSES_REWIND) { Action::ReClone } else { Action::Rewind }
     }
 
     fn blocked_by(&self, action: Action) -> Vec<&'static str> {
@@ -174,7 +167,14 @@ impl Case<'_> {
     fn lost_commits(&self, action: Action) -> Option<u64> {
         match self.pair.facts.loss {
             Some(Loss::Commits { commits, .. } | Loss::AtLeast { commits }) => Some(commits),
-            Some(Loss::Nothing | Loss::ShutdownCheckpointOnly | Loss::MaintenanceOnly) => Some(0),
+            // what the target had written may have been overwritten
+            _ if self.error("FP31").is_some() => None,
+            Some(
+                Loss::Nothing
+                | Loss::ShutdownCheckpointOnly
+                | Loss::MaintenanceOnly
+                | Loss::PreparedOnly { .. },
+            ) => Some(0),
             None if matches!(action, Action::Same | Action::Follow) => Some(0),
             None => None,
         }
@@ -207,7 +207,11 @@ impl Case<'_> {
                     Picture::Failover
                 }
             }
-            Relation::Diverged if self.error("FP31").is_none() => Picture::Failover,
+            Relation::Diverged | Relation::Undecided
+                if pair.way == Way::Rewind && self.error("FP31").is_none() =>
+            {
+                Picture::Failover
+            }
             _ => Picture::None,
         }
     }
@@ -286,6 +290,10 @@ impl Case<'_> {
                 plural(*commits, "commit"),
                 if *commits == 1 { "it is" } else { "they are" }
             ),
+            Some(Loss::PreparedOnly { prepared }) => format!(
+                "the target committed nothing{place}, but prepared {} that the source never saw",
+                plural(*prepared, "transaction")
+            ),
             Some(Loss::AtLeast { commits }) => format!(
                 "the target {wrote} at least {}{place} that the source never saw; its WAL could not be read to the end",
                 plural(*commits, "commit")
@@ -356,9 +364,13 @@ impl Case<'_> {
                 } else {
                     String::new()
                 };
-                let rewound = if pair.rewound_by_pg_rewind() { "was rewound and " } else { "" };
+                if pair.rewound_by_pg_rewind() {
+                    return format!(
+                        "FOLLOW: the target was rewound already and can be started as a standby of the source{lacking}{blocked}"
+                    );
+                }
                 format!(
-                    "FOLLOW: the target {rewound}can follow the source as it is, from{}{to}; nothing is lost{lacking}{blocked}",
+                    "FOLLOW: the target can follow the source as it is, from{}{to}; nothing is lost{lacking}{blocked}",
                     if end.is_empty() { " where it stopped".to_owned() } else { end }
                 )
             }

@@ -1,14 +1,14 @@
 //! What all groups of findings share: the pair seen from the question "can the target rejoin", words, builders.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::diagnosis::facts::{Facts, Loss, NeededSegment, Relation, Role, Side};
+use crate::diagnosis::facts::{DivergenceProof, Facts, Loss, NeededSegment, Relation, Role, Side, Unrelated};
 use crate::pg::control::DbState;
 use crate::pg::history::{History, HistoryEntry};
 use crate::pg::{Lsn, Major, TimelineId, WalName};
 use crate::scan::RecordKind;
-use crate::source::trees::{Entry, Kind};
+use crate::source::trees::{Entry, Kind, Tree};
 use crate::wal::rmgr::{id, op};
 
 use super::{Evidence, Finding, Severity};
@@ -37,6 +37,8 @@ impl<'a> Pair<'a> {
         let way = match facts.relation {
             Relation::SamePosition | Relation::TargetBehind => Way::Follow,
             Relation::Diverged | Relation::Twins { .. } => Way::Rewind,
+            // the histories say where the source left, and the control file that the target got further
+            Relation::Undecided if diverged_by_histories(facts) => Way::Rewind,
             Relation::SourceBehind | Relation::Unrelated(_) | Relation::Undecided => Way::Neither,
         };
         Self { facts, major: facts.major().unwrap_or(facts.target.control.major), way }
@@ -56,7 +58,13 @@ impl<'a> Pair<'a> {
 
     /// One cluster, so that WAL positions of the two can be compared.
     pub fn related(&self) -> bool {
-        !matches!(self.facts.relation, Relation::Unrelated(_))
+        !matches!(self.facts.relation, Relation::Unrelated(_)) || self.lineage_unknown()
+    }
+
+    /// A history file is missing, so that nothing can be said about a common beginning.
+    pub fn lineage_unknown(&self) -> bool {
+        self.facts.relation == Relation::Unrelated(Unrelated::NoCommonAncestor)
+            && self.sides().iter().any(|s| !s.lineage.missing_history.is_empty())
     }
 
     /// An LSN as the server of this major prints it.
@@ -79,6 +87,14 @@ impl<'a> Pair<'a> {
             && !self.rewound_by_pg_rewind()
     }
 
+    /// The target is a cleanly stopped standby that received WAL past the fork and replayed none of it.
+    pub fn only_received(&self) -> bool {
+        let Some((fork, _)) = self.fork() else { return false };
+        self.target().control.state == DbState::ShutDownInRecovery
+            && self.target_was_standby()
+            && self.target().control_end.is_some_and(|at| at <= fork)
+    }
+
     /// pg_rewind ended on the target and no server was started since.
     pub fn rewound_by_pg_rewind(&self) -> bool {
         self.target()
@@ -95,12 +111,13 @@ impl<'a> Pair<'a> {
             Loss::AtLeast { commits } => {
                 Some(format!("at least {}", plural(*commits, "committed transaction")))
             }
+            Loss::PreparedOnly { prepared } => Some(plural(*prepared, "prepared transaction")),
             Loss::Nothing | Loss::ShutdownCheckpointOnly | Loss::MaintenanceOnly => None,
         }
     }
 
-    /// Entries of one side's tree.
-    pub fn tree(&self, role: Role) -> &'a [Entry] {
+    /// One side's tree of files.
+    pub fn tree(&self, role: Role) -> &'a Tree {
         match role {
             Role::Target => &self.facts.trees.target,
             Role::Source => &self.facts.trees.source,
@@ -108,15 +125,22 @@ impl<'a> Pair<'a> {
     }
 
     /// The entry of a tree at `path`.
-    pub fn entry(&self, role: Role, path: &str) -> Option<&'a Entry> {
-        let tree = self.tree(role);
-        tree.iter().find(|e| e.path.as_os_str() == path)
+    pub fn entry(&self, role: Role, path: &str) -> Option<Entry<'a>> {
+        self.tree(role).get(Path::new(path))
     }
 
     /// The file `name` is in the side's own WAL directory.
     pub fn has_wal_file(&self, role: Role, name: &str) -> bool {
         self.entry(role, &format!("{}/{name}", self.major.wal_dir())).is_some_and(|e| e.kind == Kind::File)
     }
+}
+
+/// Diverged by what history and control file say, although the WAL to see it with is missing.
+fn diverged_by_histories(facts: &Facts) -> bool {
+    facts.divergence.as_ref().is_some_and(|d| {
+        matches!(d.shown_by, DivergenceProof::History(_))
+            && facts.target.control_end.is_some_and(|end| end > d.lsn)
+    })
 }
 
 /// An LSN as a server of `major` prints it: 19 pads the second half.

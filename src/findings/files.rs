@@ -1,12 +1,12 @@
 //! Findings about the two trees of files.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::diagnosis::facts::Role;
 use crate::pg::{Major, Oid};
 use crate::scan::FileEvent;
-use crate::source::trees::{Entry, Kind};
+use crate::source::trees::{Entry, Kind, relation_file};
 
 use super::common::{Pair, Way, file_says, finding, plural, side_name, some_of, wal_says};
 use super::{Finding, Severity};
@@ -51,28 +51,6 @@ fn left_out(path: &Path) -> bool {
         || path.to_str().is_some_and(|p| p.contains("/pgsql_tmp"))
 }
 
-/// A file of a relation's main fork: `global/N[.seg]`, `base/DB/N[.seg]`, `pg_tblspc/TS/PG_…/DB/N[.seg]`.
-fn is_relation(path: &Path) -> bool {
-    let Some(text) = path.to_str() else { return false };
-    let parts: Vec<&str> = text.split('/').collect();
-    let place = match parts.as_slice() {
-        ["global", _] | ["base", _, _] => true,
-        ["pg_tblspc", _, version, _, _] => version.starts_with("PG_"),
-        _ => false,
-    };
-    let name = parts.last().copied().unwrap_or_default();
-    let number = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    place
-        && match name.split_once('.') {
-            None => number(name),
-            Some((base, segment)) => number(base) && number(segment),
-        }
-}
-
-fn by_path(entries: &[Entry]) -> HashMap<&Path, &Entry> {
-    entries.iter().map(|e| (e.path.as_path(), e)).collect()
-}
-
 /// The directory that pg_rewind follows though it is a link.
 fn is_wal_dir(pair: &Pair<'_>, path: &Path) -> bool {
     path.as_os_str() == pair.major.wal_dir()
@@ -80,7 +58,7 @@ fn is_wal_dir(pair: &Pair<'_>, path: &Path) -> bool {
 
 /// FP32: files that pg_rewind opens for writing and that their owner may not write, or that another user owns.
 fn not_writable(pair: &Pair<'_>) -> Option<Finding> {
-    let source = by_path(pair.tree(Role::Source));
+    let source = pair.tree(Role::Source);
     let target = pair.tree(Role::Target);
     let owner = pair.entry(Role::Target, "global/pg_control").map(|e| e.uid);
     let changed: HashSet<Oid> = pair
@@ -90,9 +68,9 @@ fn not_writable(pair: &Pair<'_>) -> Option<Finding> {
         .chain(&pair.facts.source_scan)
         .flat_map(|s| s.changes.relations.iter().map(|r| r.rel.rel))
         .collect();
-    let written = |e: &Entry| {
-        let Some(other) = source.get(e.path.as_path()) else { return false };
-        if !is_relation(&e.path) {
+    let written = |e: &Entry<'_>| {
+        let Some(other) = source.get(e.path) else { return false };
+        if !relation_file(e.path).is_some() {
             return e.path.as_os_str() != "global/pg_control"
                 && e.path.file_name().is_none_or(|n| n != "PG_VERSION");
         }
@@ -100,13 +78,13 @@ fn not_writable(pair: &Pair<'_>) -> Option<Finding> {
             e.path.file_name().and_then(|n| n.to_str()).and_then(|n| n.split('.').next()?.parse().ok());
         other.size != e.size || number.is_some_and(|n: Oid| changed.contains(&n))
     };
-    let bad: Vec<(&Entry, String)> = target
+    let bad: Vec<(Entry<'_>, String)> = target
         .iter()
-        .filter(|e| !left_out(&e.path))
+        .filter(|e| !left_out(e.path))
         .filter_map(|e| {
             let foreign = owner.filter(|uid| *uid != e.uid);
             let why = match e.kind {
-                Kind::File if e.mode & 0o200 == 0 && written(e) => format!("mode {:04o}", e.mode & 0o7777),
+                Kind::File if e.mode & 0o200 == 0 && written(&e) => format!("mode {:04o}", e.mode & 0o7777),
                 Kind::Directory if e.mode & 0o300 != 0o300 => {
                     format!("directory, mode {:04o}", e.mode & 0o7777)
                 }
@@ -132,7 +110,7 @@ fn not_writable(pair: &Pair<'_>) -> Option<Finding> {
                 plural(bad.len() as u64, "entry").replace("entrys", "entries"),
                 some_of(bad.iter().map(|(e, why)| format!("{} ({why})", e.path.display())), 5)
             ))
-            .proof(bad.iter().take(20).map(|(e, why)| file_says(dir.join(&e.path), why.clone())))
+            .proof(bad.iter().take(20).map(|(e, why)| file_says(dir.join(e.path), why.clone())))
             .logs([format!("pg_rewind: error: could not open target file \"{root}/{first}\": Permission denied")])
             .remedy(
                 "Give the server's user the right to write these files (chmod u+w, chown), or move them out of the data \
@@ -143,7 +121,7 @@ fn not_writable(pair: &Pair<'_>) -> Option<Finding> {
 
 /// FP33.
 fn types_differ(pair: &Pair<'_>) -> Option<Finding> {
-    let source = by_path(pair.tree(Role::Source));
+    let source = pair.tree(Role::Source);
     let word = |k: Kind| match k {
         Kind::File => "a regular file",
         Kind::Directory => "a directory",
@@ -154,17 +132,17 @@ fn types_differ(pair: &Pair<'_>) -> Option<Finding> {
     let mut log = Vec::new();
     let mut stops = false;
     for entry in pair.tree(Role::Target) {
-        if left_out(&entry.path) || is_wal_dir(pair, &entry.path) {
+        if left_out(entry.path) || is_wal_dir(pair, entry.path) {
             continue;
         }
-        let Some(other) = source.get(entry.path.as_path()) else { continue };
+        let Some(other) = source.get(entry.path) else { continue };
         if other.kind == entry.kind || entry.kind == Kind::Other || other.kind == Kind::Other {
             continue;
         }
         stops = true;
         let path = entry.path.display();
         proof.push(file_says(
-            pair.target().dir.path().join(&entry.path),
+            pair.target().dir.path().join(entry.path),
             format!("{} on the target, {} on the source", word(entry.kind), word(other.kind)),
         ));
         log.push(if pair.major >= Major::V15 {
@@ -174,10 +152,10 @@ fn types_differ(pair: &Pair<'_>) -> Option<Finding> {
         });
     }
     for entry in pair.tree(Role::Source) {
-        if is_relation(&entry.path) && entry.kind != Kind::File {
+        if relation_file(entry.path).is_some() && entry.kind != Kind::File {
             stops = true;
             proof.push(file_says(
-                pair.source().dir.path().join(&entry.path),
+                pair.source().dir.path().join(entry.path),
                 format!("a data file that is {}", word(entry.kind)),
             ));
             log.push(format!(
@@ -187,9 +165,9 @@ fn types_differ(pair: &Pair<'_>) -> Option<Finding> {
         }
     }
     for side in pair.sides() {
-        for entry in pair.tree(side.role).iter().filter(|e| e.kind == Kind::Other && !left_out(&e.path)) {
+        for entry in pair.tree(side.role).iter().filter(|e| e.kind == Kind::Other && !left_out(e.path)) {
             proof.push(file_says(
-                side.dir.path().join(&entry.path),
+                side.dir.path().join(entry.path),
                 format!("{} in the {}", word(Kind::Other), side_name(side.role)),
             ));
             if pair.major < Major::V13 {
@@ -231,10 +209,10 @@ fn no_space(pair: &Pair<'_>) -> Option<Finding> {
     if space.is_empty() {
         return None;
     }
-    let target = by_path(pair.tree(Role::Target));
+    let target = pair.tree(Role::Target);
     let mut needed: BTreeMap<&Path, u64> = BTreeMap::new();
-    for entry in pair.tree(Role::Source).iter().filter(|e| e.kind == Kind::File && !left_out(&e.path)) {
-        let there = target.get(entry.path.as_path()).map_or(0, |e| e.size);
+    for entry in pair.tree(Role::Source).iter().filter(|e| e.kind == Kind::File && !left_out(e.path)) {
+        let there = target.get(entry.path).map_or(0, |e| e.size);
         let grows = entry.size.saturating_sub(there);
         let place = space
             .iter()
@@ -285,23 +263,21 @@ fn is_key(path: &Path) -> bool {
 
 /// FP38.
 fn replaced_configuration(pair: &Pair<'_>) -> Option<Finding> {
-    let source = by_path(pair.tree(Role::Source));
-    let files: Vec<&Entry> = pair
+    let source = pair.tree(Role::Source);
+    let files: Vec<Entry<'_>> = pair
         .tree(Role::Target)
         .iter()
-        .filter(|e| {
-            e.kind == Kind::File && !left_out(&e.path) && (is_configuration(&e.path) || is_key(&e.path))
-        })
+        .filter(|e| e.kind == Kind::File && !left_out(e.path) && (is_configuration(e.path) || is_key(e.path)))
         .collect();
     if files.is_empty() {
         return None;
     }
-    let fate = |e: &Entry| match source.get(e.path.as_path()) {
+    let fate = |e: &Entry<'_>| match source.get(e.path) {
         None => "removed: the source has none".to_owned(),
         Some(other) if other.size == e.size => format!("replaced by the source's ({} bytes both)", e.size),
         Some(other) => format!("replaced by the source's ({} bytes, now {})", other.size, e.size),
     };
-    let keys = files.iter().any(|e| is_key(&e.path));
+    let keys = files.iter().any(|e| is_key(e.path));
     Some(
         finding("FP38", if keys { Severity::Warning } else { Severity::Info })
             .explain(format!(
@@ -310,7 +286,7 @@ fn replaced_configuration(pair: &Pair<'_>) -> Option<Finding> {
                 plural(files.len() as u64, "file"),
                 some_of(files.iter().map(|e| e.path.display()), 8)
             ))
-            .proof(files.iter().take(20).map(|e| file_says(pair.target().dir.path().join(&e.path), fate(e))))
+            .proof(files.iter().take(20).map(|e| file_says(pair.target().dir.path().join(e.path), fate(e))))
             .logs(keys.then_some("FATAL:  could not load server certificate file"))
             .remedy("Copy these files out of the target before pg_rewind is run, and back before the target is started."),
     )
@@ -355,19 +331,15 @@ fn same_tablespace_oid(pair: &Pair<'_>) -> Option<Finding> {
 
 /// FP73.
 fn new_tablespace(pair: &Pair<'_>) -> Option<Finding> {
-    let is_link = |e: &&Entry| {
+    let is_link = |e: &Entry<'_>| {
         e.path.parent().is_some_and(|p| p.as_os_str() == "pg_tblspc")
             && (e.link.is_some() || e.kind == Kind::Symlink)
     };
-    let target = by_path(pair.tree(Role::Target));
-    let new: Vec<&Entry> = pair
-        .tree(Role::Source)
-        .iter()
-        .filter(is_link)
-        .filter(|e| !target.contains_key(e.path.as_path()))
-        .collect();
+    let target = pair.tree(Role::Target);
+    let new: Vec<Entry<'_>> =
+        pair.tree(Role::Source).iter().filter(is_link).filter(|e| !target.get(e.path).is_some()).collect();
     let first = new.first()?;
-    let link = |e: &Entry| e.link.as_ref().map_or_else(String::new, |l| l.display().to_string());
+    let link = |e: &Entry<'_>| e.link.as_ref().map_or_else(String::new, |l| l.display().to_string());
     Some(
         finding("FP73", Severity::Error)
             .explain(format!(
@@ -378,10 +350,10 @@ fn new_tablespace(pair: &Pair<'_>) -> Option<Finding> {
                 some_of(new.iter().map(|e| format!("{} at {}", e.path.display(), link(e))), 4),
                 link(first)
             ))
-            .proof(new.iter().map(|e| file_says(pair.source().dir.path().join(&e.path), format!("links to {}", link(e)))))
+            .proof(new.iter().map(|e| file_says(pair.source().dir.path().join(e.path), format!("links to {}", link(e)))))
             .logs([format!(
                 "pg_rewind: error: could not create directory \"{}\": No such file or directory",
-                pair.target().dir.path().join(&first.path).display()
+                pair.target().dir.path().join(first.path).display()
             )])
             .remedy(
                 "Clone the target anew with pg_basebackup --tablespace-mapping=OLD=NEW; or move the tablespace's tables \
@@ -393,20 +365,20 @@ fn new_tablespace(pair: &Pair<'_>) -> Option<Finding> {
 /// FP64.
 fn same_directory(pair: &Pair<'_>) -> Option<Finding> {
     let (target, source) = (pair.target().dir.path(), pair.source().dir.path());
-    let other = by_path(pair.tree(Role::Source));
+    let other = pair.tree(Role::Source);
     let mut shared: Vec<(PathBuf, String)> = Vec::new();
     if target == source {
         shared.push((target.to_path_buf(), "given as target and as source".into()));
     }
     for entry in pair.tree(Role::Target) {
         let Some(link) = entry.link.as_ref().filter(|l| l.is_absolute()) else { continue };
-        let followed = is_wal_dir(pair, &entry.path)
-            || entry.path.parent().is_some_and(|p| p.as_os_str() == "pg_tblspc");
-        let same = other.get(entry.path.as_path()).is_some_and(|o| o.link.as_ref() == Some(link));
+        let followed =
+            is_wal_dir(pair, entry.path) || entry.path.parent().is_some_and(|p| p.as_os_str() == "pg_tblspc");
+        let same = other.get(entry.path).is_some_and(|o| o.link.as_ref() == Some(link));
         let seen = || pair.tree(Role::Target).iter().any(|e| e.path.parent() == Some(&entry.path));
         if followed && same && seen() {
             shared.push((
-                target.join(&entry.path),
+                target.join(entry.path),
                 format!("links to {}, and so does the source's", link.display()),
             ));
         }

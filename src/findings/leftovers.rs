@@ -190,22 +190,34 @@ fn incremental(pair: &Pair<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// FP63.
+/// FP63: a control file that was set aside, or the note of an operation that is not over.
 fn set_aside(pair: &Pair<'_>) -> Option<Finding> {
-    let others = &pair.target().leftovers.others;
+    let names = ["forkpoint.state", "global/pg_control.forkpoint", "global/pg_control.old"];
+    let others: Vec<&str> = pair
+        .target()
+        .leftovers
+        .others
+        .iter()
+        .filter_map(|p| p.to_str())
+        .filter(|p| names.contains(p))
+        .collect();
     if others.is_empty() {
         return None;
     }
+    let old = others.contains(&"global/pg_control.old");
     Some(
         finding("FP63", Severity::Error)
             .explain(format!(
-                "In the target lies what a tool leaves while it is at work, or when it was stopped half-way: {}.",
-                some_of(others.iter().map(|p| p.display()), 4)
+                "In the target lies what a tool leaves while it is at work, or when it was stopped half-way: {}.{}",
+                some_of(others.iter(), 4),
+                if old {
+                    " pg_upgrade puts pg_control.old in the place of pg_control when the files of this cluster now \
+                     belong to a newer one (--link)."
+                } else {
+                    ""
+                }
             ))
-            .proof(others.iter().map(|p| {
-                let path = if p.is_absolute() { p.clone() } else { pair.target().dir.path().join(p) };
-                file_says(path, "is there")
-            }))
+            .proof(others.iter().map(|p| file_says(pair.target().dir.path().join(p), "is there")))
             .remedy(
                 "Do not start the target before it is known what put it there. Let that tool finish or undo its work.",
             ),
@@ -419,7 +431,8 @@ fn rewound(pair: &Pair<'_>) -> Option<Finding> {
                 ),
             ])
             .logs(if pair.way == Way::Follow { None } else { Some("pg_rewind: error: target server must be shut down cleanly") })
-            .remedy("Start it as a standby of the source. Do not remove backup_label, and do not rewind it again."),
+            .remedy("Start it as a standby of the source. Look at primary_conninfo first: postgresql.auto.conf is the source's now. \
+                 Do not remove backup_label, and do not rewind it again."),
     )
 }
 

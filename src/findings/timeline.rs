@@ -4,7 +4,7 @@ use crate::diagnosis::facts::{DivergenceProof, LineageEvidence, Loss, Relation, 
 use crate::pg::{Lsn, Major};
 
 use super::common::{
-    Pair, Way, child_of, control_says, end_of, entry_of, file_says, finding, history_name,
+    Pair, Way, child_of, cleanly_stopped, control_says, end_of, entry_of, file_says, finding, history_name,
     is_shutdown_checkpoint, plural, segment_name, server_lsn, side_name, state_name, switch_line,
     timeline_at, wal_says,
 };
@@ -75,14 +75,17 @@ fn forked_off_message(pair: &Pair<'_>, timeline: u32, point: Lsn) -> String {
 fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
     let (fork, timeline) = pair.fork()?;
     let target = pair.target();
-    let end = target.end.as_ref()?;
-    if end.lsn <= fork || entry_of(&pair.source().lineage.history, timeline).is_none() {
+    let end = target.end.as_ref().map(|e| e.lsn).or(target.control_end)?;
+    // of twins the other finding says it all
+    let twins = matches!(pair.facts.relation, Relation::Twins { .. });
+    let left = entry_of(&pair.source().lineage.history, timeline).is_some_and(|e| e.end != Lsn::MAX);
+    if end <= fork || twins || !left {
         return None;
     }
     let control = &target.control;
     let checkpoint = control.checkpoint;
     let checkpoint_timeline = control.checkpoint_copy.timeline;
-    let bytes = plural(end.lsn.since(fork), "byte");
+    let bytes = plural(end.since(fork), "byte");
     let mut proof: Vec<Evidence> = Vec::new();
     proof.extend(switch_line(pair.source(), timeline));
     proof.extend(end_of(target));
@@ -104,7 +107,7 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
             control.min_recovery_point_tli.unwrap_or(timeline),
         ));
     }
-    log.push(forked_off_message(pair, timeline, end.lsn));
+    log.push(forked_off_message(pair, timeline, end));
     if pair.facts.loss == Some(Loss::ShutdownCheckpointOnly) {
         return Some(
             finding("FP02", Severity::Error)
@@ -122,18 +125,7 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
         );
     }
     if pair.target_was_standby() {
-        let replayed = target.control_end.is_some_and(|at| at > fork);
-        let (what, remedy) = if replayed {
-            (
-                format!(
-                    "It replayed WAL past the fork, so its data files hold changes that the source never had \
-                     ({bytes} of WAL after {fork} on timeline {timeline})."
-                ),
-                "Run pg_rewind on the target. Starting it as it is leaves a server that looks alive and repeats the \
-                 message below."
-                    .to_owned(),
-            )
-        } else {
+        let (what, remedy) = if pair.only_received() {
             (
                 format!(
                     "It only received WAL past the fork ({bytes} after {fork} on timeline {timeline}) and did not \
@@ -149,6 +141,21 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
                     history_name(pair.source().lineage.timeline)
                 ),
             )
+        } else {
+            (
+                format!(
+                    "It {} WAL past the fork ({bytes} after {fork} on timeline {timeline}), so that its data files {} \
+                     changes that the source never had.",
+                    if cleanly_stopped(control.state) {
+                        "replayed"
+                    } else {
+                        "received, and replayed as far as it got before it crashed,"
+                    },
+                    if cleanly_stopped(control.state) { "hold" } else { "may hold" }
+                ),
+                "Rewind the target. Starting it as it is leaves a server that looks alive and repeats the message below."
+                    .to_owned(),
+            )
         };
         return Some(
             finding("FP03", Severity::Error)
@@ -162,15 +169,21 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
         );
     }
     let lost = pair.commits().map_or_else(
-        || "No committed transaction is among it.".to_owned(),
+        || {
+            if pair.facts.loss.is_some() {
+                "No committed transaction is among it."
+            } else {
+                "What is in it could not be read."
+            }
+            .to_owned()
+        },
         |n| format!("It holds {n} that the source never saw."),
     );
     Some(
         finding("FP01", Severity::Error)
             .explain(format!(
-                "The source left timeline {timeline} at {fork}; the target wrote {bytes} more on it, up to {}. {lost} \
-                 As long as that WAL and its changes are there, the target cannot follow the source.",
-                end.lsn
+                "The source left timeline {timeline} at {fork}; the target wrote {bytes} more on it, up to {end}. {lost} \
+                 As long as that WAL and its changes are there, the target cannot follow the source."
             ))
             .proof(proof)
             .logs(log)
@@ -383,11 +396,14 @@ fn twins(pair: &Pair<'_>) -> Option<Finding> {
                 .unwrap_or_default(),
         )
     };
+    let lost = pair
+        .commits()
+        .map_or_else(String::new, |n| format!(" The target holds {n} that the source never saw."));
     Some(
         finding("FP08", Severity::Error)
             .explain(format!(
                 "Both sides have a timeline {timeline}, and they are two different ones: two servers were promoted \
-                 without knowing of each other, each took the number {timeline}{place}. {consequence}"
+                 without knowing of each other, each took the number {timeline}{place}.{lost} {consequence}"
             ))
             .proof(proof)
             .logs(log)
@@ -525,6 +541,9 @@ fn dead_branch(pair: &Pair<'_>) -> Option<Finding> {
 /// FP11, FP12, FP13.
 fn unrelated(pair: &Pair<'_>) -> Option<Finding> {
     let Relation::Unrelated(why) = &pair.facts.relation else { return None };
+    if pair.lineage_unknown() {
+        return None;
+    }
     let (target, source) = (pair.target(), pair.source());
     Some(match why {
         Unrelated::SystemIdentifier => finding("FP12", Severity::Error)

@@ -241,7 +241,10 @@ fn ends(pair: &Pair<'_>) -> Vec<Finding> {
     let mut normal = Vec::new();
     for side in pair.sides() {
         let checkpoint = checkpoint_missing(pair, side);
-        let too_early = side.end.as_ref().filter(|e| side.control_end.is_some_and(|at| e.lsn < at));
+        // a base backup and a rewound target get the rest of their WAL from elsewhere
+        let complete = side.leftovers.backup_label.is_none();
+        let too_early =
+            side.end.as_ref().filter(|e| complete && side.control_end.is_some_and(|at| e.lsn < at));
         let damaged = side.end.as_ref().and_then(|e| match e.kind {
             EndKind::Damaged { next_valid } => Some(next_valid),
             _ => None,
@@ -354,7 +357,13 @@ fn checkpoint_missing(pair: &Pair<'_>, side: &Side) -> Option<Finding> {
     let timeline = side.control.checkpoint_copy.timeline;
     let size = side.segment_size;
     let segno = size.segno(at);
-    let unread = side.end.as_ref().is_none_or(|e| e.lsn <= at);
+    let unread = side.end.as_ref().is_some_and(|e| {
+        e.lsn <= at
+            && match e.kind {
+                EndKind::Damaged { next_valid } => next_valid > at,
+                _ => true,
+            }
+    });
     let found_for_need = |need: &Option<WalNeed>| {
         need.as_ref().is_some_and(|n| n.segments.iter().any(|s| s.segno == segno && s.on_target))
     };
@@ -364,7 +373,7 @@ fn checkpoint_missing(pair: &Pair<'_>, side: &Side) -> Option<Finding> {
             && matches!(WalName::parse(name, size), Some(WalName::Segment(_, n)) if n == segno)
     }) || (side.role == Role::Target
         && (found_for_need(&pair.facts.wal.find_blocks) || found_for_need(&pair.facts.wal.follow)));
-    if (listed && !unread) || (!unread && pair.tree(side.role).is_empty()) {
+    if !unread && (listed || pair.tree(side.role).is_empty()) {
         return None;
     }
     let name = segment_name(side, timeline, at);
@@ -528,7 +537,6 @@ fn missing_to_follow(pair: &Pair<'_>) -> Vec<Finding> {
         return found;
     }
     let facts = pair.facts;
-    let size = pair.target().segment_size;
     let holes: Vec<&NeededSegment> = need.holes().collect();
     let range = format!("from {} ({}) to {}", need.from, need.why, need.to);
     if let Some(first) = holes.first() {
@@ -606,7 +614,6 @@ fn missing_to_follow(pair: &Pair<'_>) -> Vec<Finding> {
                 )),
         );
     }
-    debug_assert!(size.bytes() > 0);
     found
 }
 
