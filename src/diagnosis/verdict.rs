@@ -166,7 +166,8 @@ impl Case<'_> {
 
     fn lost_commits(&self, action: Action) -> Option<u64> {
         match self.pair.facts.loss {
-            Some(Loss::Commits { commits, .. } | Loss::AtLeast { commits }) => Some(commits),
+            Some(Loss::Commits { commits, .. }) => Some(commits),
+            Some(Loss::AtLeast { commits }) => (commits > 0).then_some(commits),
             // what the target had written may have been overwritten
             _ if self.error("FP31").is_some() => None,
             Some(
@@ -294,6 +295,9 @@ impl Case<'_> {
                 "the target committed nothing{place}, but prepared {} that the source never saw",
                 plural(*prepared, "transaction")
             ),
+            Some(Loss::AtLeast { commits: 0 }) => {
+                format!("the target's WAL{place} could not be read to the end, so what is lost is not known")
+            }
             Some(Loss::AtLeast { commits }) => format!(
                 "the target {wrote} at least {}{place} that the source never saw; its WAL could not be read to the end",
                 plural(*commits, "commit")

@@ -108,11 +108,13 @@ impl<'a> Pair<'a> {
     pub fn commits(&self) -> Option<String> {
         match self.facts.loss.as_ref()? {
             Loss::Commits { commits, .. } => Some(plural(*commits, "committed transaction")),
-            Loss::AtLeast { commits } => {
+            Loss::AtLeast { commits } if *commits > 0 => {
                 Some(format!("at least {}", plural(*commits, "committed transaction")))
             }
             Loss::PreparedOnly { prepared } => Some(plural(*prepared, "prepared transaction")),
-            Loss::Nothing | Loss::ShutdownCheckpointOnly | Loss::MaintenanceOnly => None,
+            Loss::AtLeast { .. } | Loss::Nothing | Loss::ShutdownCheckpointOnly | Loss::MaintenanceOnly => {
+                None
+            }
         }
     }
 

@@ -170,10 +170,9 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
     }
     let lost = pair.commits().map_or_else(
         || {
-            if pair.facts.loss.is_some() {
-                "No committed transaction is among it."
-            } else {
-                "What is in it could not be read."
+            match pair.facts.loss {
+                Some(Loss::AtLeast { .. }) | None => "What is in it could not be read to the end.",
+                _ => "No committed transaction is among it.",
             }
             .to_owned()
         },
