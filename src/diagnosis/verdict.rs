@@ -1,58 +1,548 @@
-//! What to do with the target.
+//! The verdict: one line first, then what to do.
 
-/// The way back into the cluster.
+use crate::findings::common::{Pair, Way, entry_of, is_shutdown_checkpoint, plural};
+use crate::findings::leftovers::{before_switchover, starts_as_standby};
+use crate::findings::{Finding, Severity};
+use crate::pg::Major;
+use crate::pg::control::DbState;
+
+use super::facts::{Facts, Loss, Relation, Unrelated};
+
+/// What has to be done for the rejoin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
-    /// Both are at the same position: nothing to do.
+    /// Nothing: both stand at the same position.
     Same,
-    /// The target can follow the source as it is.
+    /// Start the target as a standby of the source.
     Follow,
-    /// The target must be rewound first.
+    /// Take back what the target wrote after the divergence, then follow.
     Rewind,
-    /// Only a new copy of the source helps.
+    /// The WAL route is closed: copy the source anew, or compare all files with it.
     ReClone,
     /// The two have nothing to do with each other.
     Unrelated,
-    /// The evidence does not suffice.
+    /// The evidence does not suffice, or a person has to decide first.
     Undecided,
 }
 
-/// Which of the pictures that explanations of timelines draw.
+/// Which of the pictures that explanations of timelines draw this pair is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Picture {
-    /// The source was promoted while the target went on.
+    /// The source was promoted without the target's consent.
     Failover,
-    /// The target stopped cleanly, then the source was promoted.
+    /// The target was stopped cleanly, the source had everything, and was promoted then.
     Switchover,
-    /// Both are stopped at the same shutdown checkpoint and neither was promoted.
+    /// Both are stopped at the same shutdown checkpoint, and nobody was promoted yet: safe to switch.
     BeforeSwitchover,
-    /// Both were promoted on their own.
+    /// Two servers were promoted on their own to the same timeline number.
     Twins,
-    /// The target is a standby on the source's line.
+    /// The target is a standby of the source.
     Standby,
-    /// The target was rewound before, wholly or half.
+    /// The target was rewound and not started since.
     Rewound,
     /// None of them.
     None,
 }
 
-/// What to do, and what stands in the way.
+/// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// The way back.
+    /// What has to be done.
     pub action: Action,
-    /// The one line that comes first.
+    /// The line that comes first in every report: what to do, why, what is lost, what stands in the way.
     pub line: String,
-    /// The picture that it is.
+    /// Which picture it is.
     pub picture: Picture,
-    /// Committed transactions that a rewind discards, if known.
+    /// How many committed transactions the action discards, at least; `None` when that could not be seen.
     pub lost_commits: Option<u64>,
     /// Codes of the findings that stand in the way.
     pub blocked_by: Vec<&'static str>,
-    /// What the target lacks to follow: standby.signal, primary_conninfo, 00000002.history (in archive …).
+    /// What the target lacks to follow.
     pub lacks: Vec<String>,
     /// What to do, in order.
     pub next_steps: Vec<String>,
-    /// What remains if that way is closed.
+    /// Other ways to the goal, where the first is closed.
     pub other_routes: Vec<String>,
+}
+
+/// Errors that say why a rewind is needed rather than what hinders it.
+const REASONS: [&str; 6] = ["FP01", "FP02", "FP03", "FP04", "FP10", "FP43"];
+/// Errors of the target that close the WAL route: what changed, or what has to be replayed, cannot be known.
+const CLOSES_REWIND: [&str; 9] = ["FP14", "FP15", "FP19", "FP21", "FP22", "FP27", "FP28", "FP31", "FP68"];
+/// Errors of the target that close the way to follow as it is.
+const CLOSES_FOLLOW: [&str; 8] = ["FP06", "FP14", "FP25", "FP27", "FP28", "FP31", "FP66", "FP68"];
+/// Errors with which pg_rewind must not be run although a rewind is what is needed.
+const NOT_BY_PG_REWIND: [&str; 4] = ["FP08", "FP39", "FP73", "FP75"];
+
+/// Judges the pair.
+pub fn judge(facts: &Facts, findings: &[Finding]) -> Verdict {
+    let pair = Pair::new(facts);
+    let case = Case { pair, findings };
+    let action = case.action();
+    let blocked_by = case.blocked_by(action);
+    let lost_commits = case.lost_commits(action);
+    let lacks = case.lacks(action);
+    Verdict {
+        line: case.line(action, &blocked_by, &lacks),
+        picture: case.picture(),
+        next_steps: case.next_steps(action),
+        other_routes: case.other_routes(action),
+        action,
+        lost_commits,
+        blocked_by,
+        lacks,
+    }
+}
+
+struct Case<'a> {
+    pair: Pair<'a>,
+    findings: &'a [Finding],
+}
+
+fn and(items: &[impl AsRef<str>]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.as_ref().to_owned(),
+        [init @ .., last] => {
+            let init: Vec<&str> = init.iter().map(AsRef::as_ref).collect();
+            format!("{} and {}", init.join(", "), last.as_ref())
+        }
+    }
+}
+
+impl Case<'_> {
+    fn error(&self, code: &str) -> Option<&Finding> {
+        self.findings.iter().find(|f| f.code == code && f.severity == Severity::Error)
+    }
+
+    fn found(&self, code: &str) -> Option<&Finding> {
+        self.findings.iter().find(|f| f.code == code)
+    }
+
+    fn warned(&self, code: &str) -> bool {
+        self.found(code).is_some_and(|f| f.severity >= Severity::Warning)
+    }
+
+    /// An error that the target itself causes, rather than the source.
+    fn closes(&self, codes: &[&str]) -> bool {
+        let source = self.pair.source().dir.path();
+        self.findings.iter().any(|f| {
+            f.severity == Severity::Error
+                && codes.contains(&f.code)
+                && !f.evidence.first().and_then(|e| e.path.as_ref()).is_some_and(|p| p.starts_with(source))
+        })
+    }
+
+    fn action(&self) -> Action {
+        match self.pair.facts.relation {
+            Relation::Unrelated(_) if !self.pair.lineage_unknown() => Action::Unrelated,
+            _ if self.error("FP31").is_some() => Action::ReClone,
+            Relation::Undecided if self.pair.way == Way::Rewind => self.rewind_or_clone(),
+            Relation::Undecided | Relation::SourceBehind | Relation::Unrelated(_) => Action::Undecided,
+            Relation::SamePosition | Relation::TargetBehind if self.closes(&CLOSES_FOLLOW) => Action::ReClone,
+            Relation::SamePosition if !self.pair.rewound_by_pg_rewind() => Action::Same,
+            Relation::SamePosition | Relation::TargetBehind => Action::Follow,
+            Relation::Diverged if self.pair.only_received() && !self.closes(&CLOSES_FOLLOW) => Action::Follow,
+            Relation::Diverged | Relation::Twins { .. } => self.rewind_or_clone(),
+        }
+    }
+
+    fn rewind_or_clone(&self) -> Action {
+        if self.closes(&CLOSES_REWIND) { Action::ReClone } else { Action::Rewind }
+    }
+
+    fn blocked_by(&self, action: Action) -> Vec<&'static str> {
+        let mut codes: Vec<&'static str> = self
+            .findings
+            .iter()
+            .filter(|f| f.severity == Severity::Error)
+            .filter(|f| !REASONS.contains(&f.code) || (action == Action::Follow && f.code == "FP03"))
+            .map(|f| f.code)
+            .collect();
+        codes.sort_unstable();
+        codes.dedup();
+        codes
+    }
+
+    fn lost_commits(&self, action: Action) -> Option<u64> {
+        match self.pair.facts.loss {
+            Some(Loss::Commits { commits, .. }) => Some(commits),
+            Some(Loss::AtLeast { commits }) => (commits > 0).then_some(commits),
+            // what the target had written may have been overwritten
+            _ if self.error("FP31").is_some() => None,
+            Some(
+                Loss::Nothing
+                | Loss::ShutdownCheckpointOnly
+                | Loss::MaintenanceOnly
+                | Loss::PreparedOnly { .. },
+            ) => Some(0),
+            None if matches!(action, Action::Same | Action::Follow) => Some(0),
+            None => None,
+        }
+    }
+
+    fn picture(&self) -> Picture {
+        let pair = &self.pair;
+        let (target, source) = (pair.target(), pair.source());
+        let (old, new) = (target.lineage.timeline, source.lineage.timeline);
+        if pair.rewound_by_pg_rewind() {
+            return Picture::Rewound;
+        }
+        match pair.facts.relation {
+            Relation::Twins { .. } => Picture::Twins,
+            Relation::SamePosition if before_switchover(pair) => Picture::BeforeSwitchover,
+            Relation::SamePosition | Relation::TargetBehind
+                if pair.target_was_standby() || (starts_as_standby(pair) && old == new) =>
+            {
+                Picture::Standby
+            }
+            Relation::TargetBehind if old < new => {
+                let switched = entry_of(&source.lineage.history, old).map(|e| e.end);
+                let at_the_end = target
+                    .end
+                    .as_ref()
+                    .is_some_and(|e| Some(e.lsn) == switched && is_shutdown_checkpoint(e.last_kind));
+                if at_the_end && target.control.state == DbState::ShutDown {
+                    Picture::Switchover
+                } else {
+                    Picture::Failover
+                }
+            }
+            Relation::Diverged | Relation::Undecided
+                if pair.way == Way::Rewind && self.error("FP31").is_none() =>
+            {
+                Picture::Failover
+            }
+            _ => Picture::None,
+        }
+    }
+
+    fn lacks(&self, action: Action) -> Vec<String> {
+        let pair = &self.pair;
+        let mut lacks = Vec::new();
+        if action != Action::Follow && !(action == Action::Same && pair.target_was_standby()) {
+            return lacks;
+        }
+        let names = [
+            (
+                "FP61",
+                if pair.major >= Major::V12 {
+                    "standby.signal"
+                } else {
+                    "recovery.conf with standby_mode = 'on'"
+                },
+            ),
+            ("FP62", "primary_conninfo"),
+            ("FP77", "recovery_target_timeline = 'latest'"),
+        ];
+        for (code, what) in names {
+            if self.warned(code) {
+                lacks.push(what.to_owned());
+            }
+        }
+        if self.warned("FP09") {
+            lacks.push(format!("{:08X}.history, which only the archive has", pair.source().lineage.timeline));
+        }
+        let dirs = [pair.target().dir.path(), pair.source().dir.path()];
+        if let Some(need) = &pair.facts.wal.follow {
+            let away = need.segments.iter().filter(|s| !s.on_target && !s.on_source);
+            let (mut archived, mut gone): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+            for segment in away {
+                let list = if segment.found.iter().any(|p| !dirs.iter().any(|d| p.starts_with(d))) {
+                    &mut archived
+                } else {
+                    &mut gone
+                };
+                list.push(&segment.name);
+            }
+            for (list, place) in [(archived, "only the archive has"), (gone, "nobody has")] {
+                match list.as_slice() {
+                    [] => {}
+                    [one] => lacks.push(format!("segment {one}, which {place}")),
+                    [first, .., last] => {
+                        lacks.push(format!("{} segments, {first} to {last}, which {place}", list.len()));
+                    }
+                }
+            }
+        }
+        lacks
+    }
+
+    fn loss_words(&self) -> String {
+        let pair = &self.pair;
+        let place = pair
+            .facts
+            .divergence
+            .as_ref()
+            .map_or_else(String::new, |d| format!(" after {} on timeline {}", d.lsn, d.timeline));
+        let wrote = if pair.target_was_standby() { "has" } else { "wrote" };
+        match &pair.facts.loss {
+            Some(Loss::Nothing) => format!("the target has nothing{place}; nothing is lost"),
+            Some(Loss::ShutdownCheckpointOnly) => {
+                format!("the target has only its shutdown checkpoint{place}; no data is lost")
+            }
+            Some(Loss::MaintenanceOnly) => {
+                format!(
+                    "the target {wrote} only maintenance{place} (vacuum, hints, checkpoints); no data is lost"
+                )
+            }
+            Some(Loss::Commits { commits, .. }) => format!(
+                "the target {wrote} {}{place} that the source never saw, and {} lost",
+                plural(*commits, "commit"),
+                if *commits == 1 { "it is" } else { "they are" }
+            ),
+            Some(Loss::PreparedOnly { prepared }) => format!(
+                "the target committed nothing{place}, but prepared {} that the source never saw",
+                plural(*prepared, "transaction")
+            ),
+            Some(Loss::AtLeast { commits: 0 }) => {
+                format!("the target's WAL{place} could not be read to the end, so what is lost is not known")
+            }
+            Some(Loss::AtLeast { commits }) => format!(
+                "the target {wrote} at least {}{place} that the source never saw; its WAL could not be read to the end",
+                plural(*commits, "commit")
+            ),
+            None => format!(
+                "the target {wrote} WAL{place} that the source never saw; what is in it could not be read"
+            ),
+        }
+    }
+
+    fn way_words(blocked_by: &[&str]) -> String {
+        match blocked_by {
+            [] => "nothing stands in the way".into(),
+            [one] => format!("{one} stands in the way"),
+            many => format!("{} stand in the way", and(many)),
+        }
+    }
+
+    fn line(&self, action: Action, blocked_by: &[&'static str], lacks: &[String]) -> String {
+        let pair = &self.pair;
+        let (target, source) = (pair.target(), pair.source());
+        let end = target
+            .end
+            .as_ref()
+            .map_or_else(String::new, |e| format!(" {} on timeline {}", e.lsn, e.timeline));
+        let blocked =
+            if blocked_by.is_empty() { String::new() } else { format!("; {}", Self::way_words(blocked_by)) };
+        let lacking =
+            if lacks.is_empty() { String::new() } else { format!("; the target lacks {}", and(lacks)) };
+        match action {
+            Action::Unrelated => {
+                let why = match &pair.facts.relation {
+                    Relation::Unrelated(Unrelated::SystemIdentifier) => "they belong to different systems",
+                    Relation::Unrelated(Unrelated::Major) => "they are of different majors",
+                    _ => "their timelines have no common beginning",
+                };
+                format!("UNRELATED: {why}; the target can never follow this source and has to be cloned anew")
+            }
+            Action::Undecided if pair.facts.relation == Relation::SourceBehind => format!(
+                "WRONG WAY ROUND? The target{} has everything that the source has and went on; exchange the two, or \
+                 check which one is meant to be followed{blocked}",
+                if end.is_empty() { String::new() } else { format!(", at{end},") }
+            ),
+            Action::Undecided => format!(
+                "UNDECIDED: the evidence does not suffice to say how the two are related{}{blocked}",
+                pair.facts
+                    .unseen
+                    .first()
+                    .map_or_else(String::new, |u| format!(" ({})", u.what.trim_end_matches('.')))
+            ),
+            Action::Same if before_switchover(pair) => format!(
+                "SAME POSITION, SAFE TO SWITCH: both are stopped after the same shutdown checkpoint, at{end}; nothing is \
+                 lost{blocked}"
+            ),
+            Action::Same => {
+                format!(
+                    "SAME POSITION: both stand at{end}; nothing is lost and nothing has to be undone{lacking}{blocked}"
+                )
+            }
+            Action::Follow if pair.way == Way::Rewind => format!(
+                "FOLLOW, once WAL is moved aside: the target received WAL past the fork and replayed none of it; {}; see \
+                 FP03 before it is started{lacking}",
+                self.loss_words()
+            ),
+            Action::Follow => {
+                let to = if source.lineage.timeline > target.lineage.timeline {
+                    format!(" to timeline {}", source.lineage.timeline)
+                } else {
+                    String::new()
+                };
+                if pair.rewound_by_pg_rewind() {
+                    return format!(
+                        "FOLLOW: the target was rewound already and can be started as a standby of the source{lacking}{blocked}"
+                    );
+                }
+                format!(
+                    "FOLLOW: the target can follow the source as it is, from{}{to}; nothing is lost{lacking}{blocked}",
+                    if end.is_empty() { " where it stopped".to_owned() } else { end }
+                )
+            }
+            Action::Rewind if NOT_BY_PG_REWIND.iter().any(|c| self.error(c).is_some()) => format!(
+                "REWIND, but not with pg_rewind: {}; {}",
+                self.loss_words(),
+                Self::way_words(blocked_by)
+            ),
+            Action::Rewind => format!("REWIND: {}; {}", self.loss_words(), Self::way_words(blocked_by)),
+            Action::ReClone if pair.way == Way::Follow || self.error("FP31").is_some() => {
+                let what = if self.error("FP31").is_some() {
+                    "an earlier rewind stopped half-way and left a mixture"
+                } else {
+                    "the target did not diverge, but it cannot follow"
+                };
+                format!("RE-CLONE: {what}; {}", Self::way_words(blocked_by))
+            }
+            Action::ReClone => format!(
+                "RE-CLONE (or compare all files): {}; the rewind by WAL is closed, {}",
+                self.loss_words(),
+                Self::way_words(blocked_by)
+            ),
+        }
+    }
+
+    fn standby_step(&self) -> String {
+        if self.pair.major >= Major::V12 {
+            "Make an empty standby.signal in the target and set primary_conninfo in its postgresql.auto.conf; without \
+             them it starts as a second primary."
+                .into()
+        } else {
+            "Write recovery.conf into the target: standby_mode = 'on', primary_conninfo, recovery_target_timeline = \
+             'latest'; without it the target starts as a second primary."
+                .into()
+        }
+    }
+
+    fn clone_step(&self) -> String {
+        format!(
+            "Keep the old directory until nobody needs it, and clone the source into a new one: pg_basebackup -D NEW -R \
+             -X stream -d 'CONNINFO OF THE SOURCE'{}.",
+            if self
+                .pair
+                .tree(super::facts::Role::Source)
+                .iter()
+                .any(|e| { e.path.parent().is_some_and(|p| p.as_os_str() == "pg_tblspc") })
+            {
+                " --tablespace-mapping=OLD=NEW (for each tablespace)"
+            } else {
+                ""
+            }
+        )
+    }
+
+    fn next_steps(&self, action: Action) -> Vec<String> {
+        let pair = &self.pair;
+        let mut steps = Vec::new();
+        let remedies = |codes: &[&str], steps: &mut Vec<String>| {
+            for finding in
+                self.findings.iter().filter(|f| codes.contains(&f.code) && f.severity >= Severity::Warning)
+            {
+                steps.push(format!("{}: {}", finding.code, finding.remedy));
+            }
+        };
+        let fatal = ["FP60", "FP63", "FP64", "FP76", "FP78"];
+        match action {
+            Action::Same if before_switchover(pair) => {
+                steps.push("Promote the source.".into());
+                steps.push(self.standby_step());
+                steps.push("Start the target; it follows without a rewind.".into());
+            }
+            Action::Same | Action::Follow => {
+                remedies(&fatal, &mut steps);
+                remedies(&["FP03", "FP09", "FP25", "FP26", "FP44", "FP65", "FP77"], &mut steps);
+                if self.warned("FP61") || self.warned("FP62") {
+                    steps.push(self.standby_step());
+                }
+                steps.push(
+                    "Start the target and look for \"consistent recovery state reached\" and \"started streaming WAL\" in \
+                     its log."
+                        .into(),
+                );
+            }
+            Action::Rewind if NOT_BY_PG_REWIND.iter().any(|c| self.error(c).is_some()) => {
+                remedies(&NOT_BY_PG_REWIND, &mut steps);
+                steps.push(self.clone_step());
+            }
+            Action::Rewind => {
+                remedies(&fatal, &mut steps);
+                remedies(
+                    &[
+                        "FP05", "FP07", "FP16", "FP17", "FP19", "FP30", "FP32", "FP33", "FP37", "FP38",
+                        "FP44", "FP71", "FP74",
+                    ],
+                    &mut steps,
+                );
+                if pair.commits().is_some() {
+                    steps.push(
+                        "If the transactions that are lost matter, copy the target's directory before it is rewound: \
+                         afterwards they are nowhere."
+                            .into(),
+                    );
+                }
+                let fetch = if self.warned("FP19") && pair.major >= Major::V13 { " -c" } else { "" };
+                let follow = if pair.major >= Major::V13 { " -R" } else { "" };
+                let target = pair.target().dir.path().display();
+                steps.push(format!(
+                    "As the server's user: pg_rewind -D {target} --source-server='CONNINFO OF THE SOURCE'{follow}{fetch} -P \
+                     (or --source-pgdata={} while the source is stopped{}).",
+                    pair.source().dir.path().display(),
+                    if follow.is_empty() { "" } else { ", without -R" }
+                ));
+                steps.push(format!(
+                    "{}{}",
+                    if follow.is_empty() { "" } else { "Unless -R has done it: " },
+                    self.standby_step()
+                ));
+                steps.push(
+                    "Start the target and look for \"consistent recovery state reached\" in its log.".into(),
+                );
+            }
+            Action::ReClone => {
+                remedies(&fatal, &mut steps);
+                steps.push(self.clone_step());
+            }
+            Action::Unrelated => {
+                remedies(&["FP11", "FP12", "FP13"], &mut steps);
+                steps.push(self.clone_step());
+            }
+            Action::Undecided => {
+                remedies(&fatal, &mut steps);
+                remedies(&["FP72", "FP80", "FP14", "FP27"], &mut steps);
+                if steps.is_empty() {
+                    steps.push(
+                        "Give more evidence: the WAL archive with --wal-archive, and everything that the report says it \
+                         could not see."
+                            .into(),
+                    );
+                }
+            }
+        }
+        steps
+    }
+
+    fn other_routes(&self, action: Action) -> Vec<String> {
+        let mut routes = Vec::new();
+        let missing = ["FP19", "FP21", "FP22", "FP25", "FP27", "FP28"];
+        let closed = action == Action::ReClone
+            || (action == Action::Rewind && NOT_BY_PG_REWIND.iter().any(|c| self.error(c).is_some()));
+        if !closed {
+            return routes;
+        }
+        if missing.iter().any(|c| self.error(c).is_some()) {
+            routes.push(
+                "Archive: find the missing WAL in an archive, a backup or on a peer, and ask again with --wal-archive; the \
+                 rewind is open again when every segment is there."
+                    .into(),
+            );
+        }
+        routes.push(
+            "Compare all files: with both servers stopped, copy every file that differs from the source into the target \
+             and delete what the source does not have (rsync -a --checksum --delete, tablespaces too). It reads \
+             everything and sends little."
+                .into(),
+        );
+        if self.error("FP31").is_some() {
+            routes.push("A snapshot of the target from before the failed rewind, if there is one.".into());
+        }
+        routes
+    }
 }
