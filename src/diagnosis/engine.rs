@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::findings::log::{self, Figure};
+use crate::findings::{self, codes};
 use crate::names::{Catalogs, DiskBlocks, Names, Replay};
 use crate::pg::control::{ControlFile, DbState};
 use crate::pg::history::History;
@@ -32,7 +34,7 @@ use super::facts::{
     Checkpoint, Divergence, DivergenceProof, Facts, FoundHistory, FreeSpace, Relation, Role, Side, SideScan,
     Unrelated, Unseen, WalNeeds,
 };
-use super::verdict::{Action, Picture, Verdict};
+use super::verdict::judge;
 use super::{Diagnosis, lineage, loss, needs};
 
 pub use crate::scan::progress::{Cancelled, Phase, Progress};
@@ -800,17 +802,10 @@ pub struct LogMatch {
 /// As [`facts`].
 pub fn diagnose(options: &Options, progress: &Progress) -> Result<Diagnosis, DiagnoseError> {
     let facts = facts(options, progress)?;
-    let verdict = Verdict {
-        action: Action::Undecided,
-        line: "the verdict is not part of this build".into(),
-        picture: Picture::None,
-        lost_commits: None,
-        blocked_by: Vec::new(),
-        lacks: Vec::new(),
-        next_steps: Vec::new(),
-        other_routes: Vec::new(),
-    };
-    Ok(Diagnosis { facts, findings: Vec::new(), verdict })
+    progress.begin(Phase::Concluding, 0);
+    let findings = findings::find(&facts);
+    let verdict = judge(&facts, &findings);
+    Ok(Diagnosis { facts, findings, verdict })
 }
 
 /// Reads every history file of some data directories and archives.
@@ -880,6 +875,22 @@ fn histories(set: &WalSet, unseen: &mut Vec<Unseen>) -> Vec<FoundHistory> {
 }
 
 /// Finds the messages of a server's log that belong to findings, and compares them with the directories.
-pub fn match_log(_diagnosis: &Diagnosis, _log: &str) -> Vec<LogMatch> {
-    Vec::new()
+pub fn match_log(diagnosis: &Diagnosis, log: &str) -> Vec<LogMatch> {
+    let compared = |figure: &Figure| match (&figure.agrees, &figure.directories) {
+        (Some(true), _) => format!("{} {}: as in the directories.", figure.name, figure.value),
+        (Some(false), Some(here)) => format!("{} {}: the directories say {here}.", figure.name, figure.value),
+        _ => format!("{} {}.", figure.name, figure.value),
+    };
+    let told = |m: log::LogMatch| LogMatch {
+        line: m.line as u64,
+        title: codes::title(m.code).to_owned(),
+        borne_out: m.finding_matches,
+        why: std::iter::once(m.what_it_means)
+            .chain(m.figures.iter().map(compared))
+            .collect::<Vec<_>>()
+            .join(" "),
+        message: m.message,
+        code: m.code,
+    };
+    log::explain(log, Some(diagnosis)).into_iter().map(told).collect()
 }
