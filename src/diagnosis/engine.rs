@@ -32,7 +32,6 @@ use super::facts::{
     Checkpoint, Divergence, DivergenceProof, Facts, FoundHistory, FreeSpace, Relation, Role, Side, SideScan,
     Unrelated, Unseen, WalNeeds,
 };
-use super::verdict::{Action, Picture, Verdict};
 use super::{Diagnosis, lineage, loss, needs};
 
 pub use crate::scan::progress::{Cancelled, Phase, Progress};
@@ -800,17 +799,9 @@ pub struct LogMatch {
 /// As [`facts`].
 pub fn diagnose(options: &Options, progress: &Progress) -> Result<Diagnosis, DiagnoseError> {
     let facts = facts(options, progress)?;
-    let verdict = Verdict {
-        action: Action::Undecided,
-        line: "the verdict is not part of this build".into(),
-        picture: Picture::None,
-        lost_commits: None,
-        blocked_by: Vec::new(),
-        lacks: Vec::new(),
-        next_steps: Vec::new(),
-        other_routes: Vec::new(),
-    };
-    Ok(Diagnosis { facts, findings: Vec::new(), verdict })
+    let findings = crate::findings::find(&facts);
+    let verdict = super::verdict::judge(&facts, &findings);
+    Ok(Diagnosis { facts, findings, verdict })
 }
 
 /// Reads every history file of some data directories and archives.
@@ -880,6 +871,16 @@ fn histories(set: &WalSet, unseen: &mut Vec<Unseen>) -> Vec<FoundHistory> {
 }
 
 /// Finds the messages of a server's log that belong to findings, and compares them with the directories.
-pub fn match_log(_diagnosis: &Diagnosis, _log: &str) -> Vec<LogMatch> {
-    Vec::new()
+pub fn match_log(diagnosis: &Diagnosis, log: &str) -> Vec<LogMatch> {
+    crate::findings::log::explain(log, Some(diagnosis))
+        .into_iter()
+        .map(|m| LogMatch {
+            line: m.line as u64,
+            why: m.why(),
+            message: m.message,
+            code: m.code,
+            title: crate::findings::codes::title(m.code).to_owned(),
+            borne_out: m.finding_matches,
+        })
+        .collect()
 }
