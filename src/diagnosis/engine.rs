@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::findings::log::{self, Figure};
-use crate::findings::{self, codes};
 use crate::names::{Catalogs, DiskBlocks, Names, Replay};
 use crate::pg::control::{ControlFile, DbState};
 use crate::pg::history::History;
@@ -34,7 +32,6 @@ use super::facts::{
     Checkpoint, Divergence, DivergenceProof, Facts, FoundHistory, FreeSpace, Relation, Role, Side, SideScan,
     Unrelated, Unseen, WalNeeds,
 };
-use super::verdict::judge;
 use super::{Diagnosis, lineage, loss, needs};
 
 pub use crate::scan::progress::{Cancelled, Phase, Progress};
@@ -802,9 +799,8 @@ pub struct LogMatch {
 /// As [`facts`].
 pub fn diagnose(options: &Options, progress: &Progress) -> Result<Diagnosis, DiagnoseError> {
     let facts = facts(options, progress)?;
-    progress.begin(Phase::Concluding, 0);
-    let findings = findings::find(&facts);
-    let verdict = judge(&facts, &findings);
+    let findings = crate::findings::find(&facts);
+    let verdict = super::verdict::judge(&facts, &findings);
     Ok(Diagnosis { facts, findings, verdict })
 }
 
@@ -876,21 +872,15 @@ fn histories(set: &WalSet, unseen: &mut Vec<Unseen>) -> Vec<FoundHistory> {
 
 /// Finds the messages of a server's log that belong to findings, and compares them with the directories.
 pub fn match_log(diagnosis: &Diagnosis, log: &str) -> Vec<LogMatch> {
-    let compared = |figure: &Figure| match (&figure.agrees, &figure.directories) {
-        (Some(true), _) => format!("{} {}: as in the directories.", figure.name, figure.value),
-        (Some(false), Some(here)) => format!("{} {}: the directories say {here}.", figure.name, figure.value),
-        _ => format!("{} {}.", figure.name, figure.value),
-    };
-    let told = |m: log::LogMatch| LogMatch {
-        line: m.line as u64,
-        title: codes::title(m.code).to_owned(),
-        borne_out: m.finding_matches,
-        why: std::iter::once(m.what_it_means)
-            .chain(m.figures.iter().map(compared))
-            .collect::<Vec<_>>()
-            .join(" "),
-        message: m.message,
-        code: m.code,
-    };
-    log::explain(log, Some(diagnosis)).into_iter().map(told).collect()
+    crate::findings::log::explain(log, Some(diagnosis))
+        .into_iter()
+        .map(|m| LogMatch {
+            line: m.line as u64,
+            why: m.why(),
+            message: m.message,
+            code: m.code,
+            title: crate::findings::codes::title(m.code).to_owned(),
+            borne_out: m.finding_matches,
+        })
+        .collect()
 }

@@ -70,7 +70,7 @@ fn not_writable(pair: &Pair<'_>) -> Option<Finding> {
         .collect();
     let written = |e: &Entry<'_>| {
         let Some(other) = source.get(e.path) else { return false };
-        if !relation_file(e.path).is_some() {
+        if relation_file(e.path).is_none() {
             return e.path.as_os_str() != "global/pg_control"
                 && e.path.file_name().is_none_or(|n| n != "PG_VERSION");
         }
@@ -337,7 +337,7 @@ fn new_tablespace(pair: &Pair<'_>) -> Option<Finding> {
     };
     let target = pair.tree(Role::Target);
     let new: Vec<Entry<'_>> =
-        pair.tree(Role::Source).iter().filter(is_link).filter(|e| !target.get(e.path).is_some()).collect();
+        pair.tree(Role::Source).iter().filter(is_link).filter(|e| target.get(e.path).is_none()).collect();
     let first = new.first()?;
     let link = |e: &Entry<'_>| e.link.as_ref().map_or_else(String::new, |l| l.display().to_string());
     Some(
@@ -375,7 +375,7 @@ fn same_directory(pair: &Pair<'_>) -> Option<Finding> {
         let followed =
             is_wal_dir(pair, entry.path) || entry.path.parent().is_some_and(|p| p.as_os_str() == "pg_tblspc");
         let same = other.get(entry.path).is_some_and(|o| o.link.as_ref() == Some(link));
-        let seen = || pair.tree(Role::Target).iter().any(|e| e.path.parent() == Some(&entry.path));
+        let seen = || pair.tree(Role::Target).iter().any(|e| e.path.parent() == Some(entry.path));
         if followed && same && seen() {
             shared.push((
                 target.join(entry.path),

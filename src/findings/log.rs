@@ -3,6 +3,8 @@
 //! Understood are the server's log as stderr (any prefix), CSV and JSON, and the messages of pg_rewind,
 //! pg_basebackup, repmgr, Patroni and pgBackRest, as a whole log or as one line. English messages only.
 
+use std::fmt::Write as _;
+
 use crate::diagnosis::Diagnosis;
 use crate::diagnosis::facts::{Facts, NeededSegment};
 use crate::pg::{Lsn, TimelineId};
@@ -28,6 +30,27 @@ pub struct LogMatch {
     pub what_it_means: String,
     /// The figures of the message, compared with the directories'.
     pub figures: Vec<Figure>,
+}
+
+impl LogMatch {
+    /// What it means and what the directories say of its figures, in sentences.
+    pub fn why(&self) -> String {
+        let mut text = self.what_it_means.clone();
+        for figure in &self.figures {
+            if let Some(says) = &figure.directories {
+                let verdict = if figure.agrees == Some(true) {
+                    "as the directories say"
+                } else {
+                    "the directories differ"
+                };
+                let _ = write!(text, " {} {}: {verdict} ({says}).", figure.name, figure.value);
+            }
+        }
+        if self.times > 1 {
+            let _ = write!(text, " The log has it {} times.", self.times);
+        }
+        text
+    }
 }
 
 /// A figure of a message.
