@@ -21,7 +21,6 @@ use crate::source::settings::Settings;
 use crate::source::trees::{Kind, Trees};
 use crate::source::walset::{Conflict, Segment, WalIdentity, WalSet};
 use crate::source::{slots, space};
-use crate::wal::framer::Sink;
 use crate::wal::rmgr::{id, op};
 use crate::wal::{Format, Problem, Record, rmgr};
 
@@ -271,7 +270,7 @@ impl Work<'_> {
         let names = self.names(format, &[&target, &source])?;
         let mut facts =
             self.into_facts(relation, divergence, parting.unproven, common, Some(target), Some(source));
-        facts.names = names;
+        (facts.names, facts.source_names) = names;
         Ok(facts)
     }
 
@@ -603,6 +602,7 @@ impl Work<'_> {
             target_backup_end,
             wal,
             names: Names::default(),
+            source_names: Names::default(),
             trees,
             archive_conflicts,
             target_space,
@@ -662,32 +662,56 @@ impl Work<'_> {
         found
     }
 
-    /// Names of relations, read from the target and, where they are gone there, from the source.
-    fn names(&self, format: Format, read: &[&Read]) -> Result<Names, DiagnoseError> {
-        if format.major < Major::V10 || read.iter().all(|r| r.scan.is_none() && r.transactions.is_empty()) {
-            return Ok(Names::default());
+    /// Names for what was found on the target and on the source, each side's own first.
+    fn names(&mut self, format: Format, read: &[&Read]) -> Result<(Names, Names), DiagnoseError> {
+        if read.iter().all(|r| r.scan.is_none() && r.transactions.is_empty()) {
+            return Ok(Default::default());
         }
         self.progress.begin(Phase::Naming, 0);
-        let target = self.catalogs(&self.target, format)?;
-        let source = self.catalogs(&self.source, format)?;
-        Ok(Names::load(&target, Some(&source)))
+        let mut unseen = Vec::new();
+        let target = self.catalogs(&self.target, format, &mut unseen)?;
+        let source = self.catalogs(&self.source, format, &mut unseen)?;
+        self.unseen.append(&mut unseen);
+        let names = Names::load(&target, Some(&source));
+        let of_source =
+            if self.options.scan_source { Names::load(&source, Some(&target)) } else { Names::default() };
+        Ok((names, of_source))
     }
 
     /// The catalogs of a side. On one that was not stopped cleanly they are stale on disk until its WAL from the redo on
     /// is laid over them.
-    fn catalogs(&self, opened: &Opened, format: Format) -> Result<Catalogs, DiagnoseError> {
+    fn catalogs(
+        &self,
+        opened: &Opened,
+        format: Format,
+        unseen: &mut Vec<Unseen>,
+    ) -> Result<Catalogs, DiagnoseError> {
         let control = opened.control();
         let disk = DiskBlocks::new(opened.side.dir.path(), control);
         let Some(end) = opened.side.end.as_ref().filter(|_| control.state != DbState::ShutDown) else {
             return Ok(Catalogs::on_disk(disk));
         };
         let path = opened.path(format, &opened.set);
-        let start = Start::Record(record_start(control.checkpoint_copy.redo, format.segment_size.bytes()));
-        let mut replay = ReplaySink(Replay::new(disk));
+        let redo = record_start(control.checkpoint_copy.redo, format.segment_size.bytes());
+        let mut replay = Replay::new(disk);
         loop {
-            walk(&path, start, end.lsn, &mut replay, self.progress, &mut Vec::new())?;
-            if !replay.0.needs_another_pass() {
-                return Ok(replay.0.into_catalogs());
+            let stop =
+                walk(&path, Start::Record(redo), end.lsn, &mut replay, self.progress, &mut Vec::new())?;
+            if stop.next < end.lsn {
+                unseen.push(Unseen {
+                    path: Some(opened.side.dir.path().to_path_buf()),
+                    what: format!(
+                        "the WAL from the redo at {redo} to {} could not be replayed in memory",
+                        end.lsn
+                    ),
+                    consequence:
+                        "names of relations made or renamed since the last checkpoint may be missing or old"
+                            .into(),
+                });
+                return Ok(replay.into_catalogs());
+            }
+            if !replay.needs_another_pass() {
+                return Ok(replay.into_catalogs());
             }
         }
     }
@@ -737,19 +761,6 @@ fn readable_before(path: &WalPath<'_>, lsn: Lsn, lowest: u64) -> Lsn {
         segno -= 1;
     }
     size.start(segno)
-}
-
-struct ReplaySink(Replay);
-
-impl Sink for ReplaySink {
-    fn wants_whole(&self, rmid: u8, info: u8) -> bool {
-        Replay::wants(rmid, info)
-    }
-
-    fn record(&mut self, record: &Record<'_>) -> bool {
-        self.0.apply(record);
-        true
-    }
 }
 
 fn kind_of(record: &Record<'_>) -> RecordKind {

@@ -321,8 +321,10 @@ pub struct Facts {
     pub target_backup_end: Option<Lsn>,
     /// Which WAL is needed and where it lies.
     pub wal: WalNeeds,
-    /// Names of relations.
+    /// Names of the target's relations, and the source's where the target has none for the numbers.
     pub names: Names,
+    /// The other way round: after the fork both sides give out the same numbers, for different relations.
+    pub source_names: Names,
     /// Both trees of files, compared.
     pub trees: Trees,
     /// Files of the archives that matter: two contents of one name, histories off the source's line.
@@ -339,7 +341,15 @@ impl Facts {
         self.target.dir.major()
     }
 
-    /// The name of a relation in words, or its numbers.
+    /// The names for what was found on this side.
+    pub const fn names_of(&self, role: Role) -> &Names {
+        match role {
+            Role::Target => &self.names,
+            Role::Source => &self.source_names,
+        }
+    }
+
+    /// The name of a relation of the target in words, or its numbers.
     pub fn relation_name(&self, rel: RelFile) -> String {
         self.names.describe(rel)
     }

@@ -1457,6 +1457,15 @@ impl Transaction {
     }
 }
 
+/// A stretch of WAL that was found nowhere.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Gap {
+    /// Where it begins.
+    pub from: Lsn,
+    /// Where it ends.
+    pub to: Lsn,
+}
+
 /// What changed in a range of one side's WAL.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Scan<'a> {
@@ -1468,6 +1477,8 @@ pub struct Scan<'a> {
     pub records: u64,
     /// Bytes of WAL.
     pub bytes: u64,
+    /// Stretches in between that were found nowhere.
+    pub gaps: Vec<Gap>,
     /// Records by kind.
     pub kinds: Vec<KindTotals>,
     /// Relations created, truncated, dropped, and the like.
@@ -1683,7 +1694,7 @@ impl<'a> Scan<'a> {
         wanted: Option<impl Fn(RelFile) -> bool + 'a>,
     ) -> Self {
         let major = side.dir.major();
-        let names = &facts.names;
+        let names = facts.names_of(side.role);
         let wanted = std::rc::Rc::new(wanted);
         let wanted_event = std::rc::Rc::clone(&wanted);
         Self {
@@ -1691,6 +1702,7 @@ impl<'a> Scan<'a> {
             to: scan.to,
             records: scan.records,
             bytes: scan.bytes,
+            gaps: scan.gaps.iter().map(|&(from, to)| Gap { from, to }).collect(),
             kinds: scan
                 .changes
                 .kinds

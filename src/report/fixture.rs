@@ -367,6 +367,7 @@ pub fn failover() -> (TempDir, Diagnosis) {
             target_backup_end: Some(Lsn(0x210_0000)),
             target_space: vec![FreeSpace { at: "pg_wal".into(), bytes: 1 << 30 }],
             names,
+            source_names: Names::default(),
             trees: Trees {
                 target: [entry("a"), entry("b")].into_iter().collect(),
                 source: [entry("a")].into_iter().collect(),
