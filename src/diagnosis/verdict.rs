@@ -287,9 +287,8 @@ impl Case<'_> {
                 )
             }
             Some(Loss::Commits { commits, .. }) => format!(
-                "the target {wrote} {}{place} that the source never saw, and {} lost",
-                plural(*commits, "commit"),
-                if *commits == 1 { "it is" } else { "they are" }
+                "the target {wrote} {}{place} that the source never saw and that would be lost",
+                plural(*commits, "commit")
             ),
             Some(Loss::PreparedOnly { prepared }) => format!(
                 "the target committed nothing{place}, but prepared {} that the source never saw",

@@ -118,10 +118,12 @@ fn missing_to_find_blocks(pair: &Pair<'_>) -> Option<Finding> {
     {
         log.push(previous(fork));
     }
-    let range = format!(
-        "from the last common checkpoint at {} to the end of the target's WAL at {}",
-        need.from, need.to
-    );
+    let from = if facts.common_checkpoint.is_some() {
+        format!("the last common checkpoint at {}", need.from)
+    } else {
+        format!("the last checkpoint before the fork (it was not found; at the latest {})", need.from)
+    };
+    let range = format!("from {from} to the end of the target's WAL at {}", need.to);
     Some(if holes.is_empty() {
         let list: Vec<String> =
             missing.iter().map(|s| format!("{} (on {})", s.name, places(facts, s))).collect();
