@@ -283,6 +283,9 @@ impl Work<'_> {
         {
             Some(Unrelated::Major)
         } else if self.target.side.lineage.history.common_prefix(&self.source.side.lineage.history).is_none()
+            // without its history file a timeline looks as if it came from nowhere
+            && self.target.side.lineage.missing_history.is_empty()
+            && self.source.side.lineage.missing_history.is_empty()
         {
             Some(Unrelated::NoCommonAncestor)
         } else {
