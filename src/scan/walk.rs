@@ -88,7 +88,9 @@ pub fn walk<S: Sink>(
             }
             if let Some(segment) = path.open(segno) {
                 timeline = segment.timeline;
-                framer.set_limit(limit.min(segment.valid_to));
+                // a timeline that ends with the segment cuts nothing off: the next one begins in the next file
+                let all_of_it = segment.valid_to >= size.start(segno + 1);
+                framer.set_limit(if all_of_it { limit } else { limit.min(segment.valid_to) });
                 current = Some((segno, segment));
             } else {
                 timeline = path.timelines_of(segno).next().map_or(timeline, |t| t.0);

@@ -140,8 +140,6 @@ impl Problem {
             let file = WalName::Segment(timeline, size.segno(at)).file_name(size);
             if major >= Major::V16 {
                 format!("WAL segment {file}, LSN {}, offset {}", lsn(at), size.offset(at))
-            } else if major >= Major::V15 {
-                format!("WAL segment {file}, offset {}", size.offset(at))
             } else {
                 format!("log segment {file}, offset {}", size.offset(at))
             }
