@@ -99,6 +99,7 @@ impl Differences {
         self.found.push(text);
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "so that callers can write values")]
     fn same<T: PartialEq + Debug>(&mut self, what: &str, ours: T, theirs: T) {
         if ours != theirs {
             self.add(format!("{what}: forkpoint {ours:?}, expected {theirs:?}"));
