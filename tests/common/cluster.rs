@@ -53,7 +53,8 @@ fn scratch() -> TempDir {
     dir
 }
 
-/// A data directory and the server on it. Dropped, the server is stopped and the directory removed.
+/// A data directory and the server on it. Dropped, the server is stopped and the directory removed,
+/// unless `FORKPOINT_KEEP_CLUSTERS` is set.
 #[derive(Debug)]
 pub struct Cluster {
     server: Server,
@@ -298,6 +299,10 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if std::env::var_os("FORKPOINT_KEEP_CLUSTERS").is_some() {
+            self.dir.disable_cleanup(true);
+            eprintln!("kept: {}", self.dir.path().display());
+        }
         if !self.running() {
             return;
         }
