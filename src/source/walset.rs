@@ -873,7 +873,7 @@ fn record_stands(page: &[u8], header: usize, within: usize, goes_on: bool, page_
         let end = at.saturating_add(len);
         let prev_fits = match (bytes.u64_at(at + 8), previous) {
             (Ok(prev), Some(known)) => prev == known.0,
-            (Ok(prev), None) => prev < page_at.0 + at as u64,
+            (Ok(prev), None) => prev < page_at.plus(at as u64).0,
             (Err(_), _) => true,
         };
         // the record that holds the byte, or, behind a continuation that holds it, the first one
