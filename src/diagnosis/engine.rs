@@ -114,8 +114,10 @@ pub fn facts(options: &Options, progress: &Progress) -> Result<Facts, DiagnoseEr
     let mut unseen = Vec::new();
     let target_dir = DataDir::open(&options.target).map_err(|e| input(e.to_string(), ""))?;
     let source_dir = DataDir::open(&options.source).map_err(|e| input(e.to_string(), ""))?;
-    let target = open_side(Role::Target, target_dir, options, &mut unseen)?;
-    let source = open_side(Role::Source, source_dir, options, &mut unseen)?;
+    let restore = options.restore_command.as_deref().map(RestoreCommand::new).transpose();
+    let restore = restore.map_err(|e| input(e.to_string(), ""))?;
+    let target = open_side(Role::Target, target_dir, options, restore.clone(), &mut unseen)?;
+    let source = open_side(Role::Source, source_dir, options, restore, &mut unseen)?;
     Work { options, progress, target, source, unseen }.run()
 }
 
@@ -131,6 +133,7 @@ fn open_side(
     role: Role,
     dir: DataDir,
     options: &Options,
+    restore: Option<RestoreCommand>,
     unseen: &mut Vec<Unseen>,
 ) -> Result<Opened, DiagnoseError> {
     let (control, _) = dir.control().map_err(|e| input(e.to_string(), ""))?;
@@ -151,11 +154,6 @@ fn open_side(
         });
         dir.path().join(major.wal_dir())
     });
-    let restore = match options.restore_command.as_deref().map(RestoreCommand::new) {
-        Some(Ok(command)) => Some(command),
-        Some(Err(e)) => return Err(input(e.to_string(), "")),
-        None => None,
-    };
     let identity = WalIdentity {
         system_identifier: control.system_identifier,
         magic: Some(major.wal_magic()),
@@ -838,7 +836,7 @@ pub fn timelines(dirs: &[PathBuf], archives: &[PathBuf]) -> Result<Timelines, Di
             threads: 1,
             scan_source: false,
         };
-        let opened = open_side(Role::Target, opened, &options, &mut found.unseen)?;
+        let opened = open_side(Role::Target, opened, &options, None, &mut found.unseen)?;
         let end = opened.format.and_then(|format| {
             let path = opened.path(format, &opened.set);
             let stop =
