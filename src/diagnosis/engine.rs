@@ -359,11 +359,18 @@ impl Work<'_> {
             Search::Hole(segno) => {
                 let timeline = path.timelines_of(segno).next().map_or(1, |t| t.0);
                 let name = WalName::Segment(timeline, segno).file_name(format.segment_size);
+                // a file of that name may be there all the same
+                let mut bad = self.target.set.rejected_for(timeline, segno);
+                bad.extend(self.source.set.rejected_for(timeline, segno));
+                let what = match bad.first() {
+                    Some(first) => format!("segment {name} cannot be used: {}", first.reason),
+                    None => {
+                        format!("segment {name} is neither in the target nor in the source nor in an archive")
+                    }
+                };
                 self.unseen.push(Unseen {
-                    path: None,
-                    what: format!(
-                        "segment {name} is neither in the target nor in the source nor in an archive"
-                    ),
+                    path: bad.first().map(|first| first.path.clone()),
+                    what,
                     consequence: format!("the last checkpoint before {before} was not found in the WAL"),
                 });
                 Ok(None)
@@ -867,7 +874,18 @@ fn histories(set: &WalSet, unseen: &mut Vec<Unseen>) -> Vec<FoundHistory> {
     let mut known = Vec::new();
     for file in set.histories() {
         match History::parse(&file.bytes, file.timeline) {
-            Ok(history) => known.push(FoundHistory { history, path: file.path, own: file.own }),
+            Ok(history) => {
+                // the first says enough: what follows it is measured by it
+                if let Some(problem) = history.problems().first() {
+                    unseen.push(Unseen {
+                        path: Some(file.path.clone()),
+                        what: problem.to_string(),
+                        consequence: "the history was used as it stands, as a server would; compare it with a peer's"
+                            .into(),
+                    });
+                }
+                known.push(FoundHistory { history, path: file.path, own: file.own });
+            }
             Err(e) => unseen.push(Unseen {
                 path: Some(file.path),
                 what: e.to_string(),
