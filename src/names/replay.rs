@@ -36,8 +36,8 @@ const MULTIXACT_CREATE_ID: u8 = 0x20;
 
 /// A catalog has no block from this one on (8 GB): what says so is damaged, and would be read to its end.
 const MAX_BLOCKS: BlockNumber = 1 << 20;
-/// So many changed blocks and pages of pg_xact are kept, 256 MB; what WAL changes beyond them is left as it is on disk.
-const MAX_KEPT: usize = 1 << 15;
+/// So many changed blocks and pages of pg_xact are kept, 64 MB; what WAL changes beyond them is left as it is on disk.
+const MAX_KEPT: usize = 1 << 13;
 /// More files of catalogs are not followed.
 const MAX_FOLLOWED: usize = 1 << 14;
 const TOO_MANY: &str = "more catalog blocks were changed than are kept in memory";
