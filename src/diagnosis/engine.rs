@@ -274,14 +274,18 @@ impl Work<'_> {
 
     fn unrelated(&self) -> Option<Unrelated> {
         let (target, source) = (self.target.control(), self.source.control());
-        if target.system_identifier != source.system_identifier {
+        let histories = [&self.target.side.lineage.history, &self.source.side.lineage.history];
+        let odd = histories.iter().any(|history| !history.problems().is_empty());
+        if !(target.crc_ok && source.crc_ok) {
+            // what a damaged file says proves nothing
+            None
+        } else if target.system_identifier != source.system_identifier {
             Some(Unrelated::SystemIdentifier)
         } else if target.pg_control_version != source.pg_control_version
             || target.catalog_version != source.catalog_version
         {
             Some(Unrelated::Major)
-        } else if self.target.side.lineage.history.common_prefix(&self.source.side.lineage.history).is_none()
-        {
+        } else if !odd && histories[0].common_prefix(histories[1]).is_none() {
             Some(Unrelated::NoCommonAncestor)
         } else {
             None
