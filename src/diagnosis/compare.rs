@@ -77,6 +77,9 @@ pub fn compare(
     } else {
         limit
     };
+    // where one side has nothing, only segments that both list are worth asking for: a name alone can claim any number
+    let mut listed: Option<Vec<u64>> = None;
+    let mut nothing_on = None;
     progress.begin(Phase::Comparing, 0);
     let mut begin = Lsn(top.0.saturating_sub(1) / stretch * stretch);
     let mut end = top;
@@ -86,8 +89,14 @@ pub fn compare(
         match pair.stretch(begin, end, progress)? {
             Stretch::Missing(role) if limit == Lsn::MAX && compared.from == Lsn::INVALID => {
                 // behind the end of one side: recycled or not there
-                compared.to = begin;
-                let _ = role;
+                nothing_on = Some(role);
+                let listed = listed.get_or_insert_with(|| in_both(entries, target.set, source.set));
+                let below = listed.partition_point(|segno| *segno < size.segno(begin));
+                let next = below.checked_sub(1).and_then(|n| listed.get(n));
+                end = next.map_or(Lsn::INVALID, |segno| size.start(segno + 1));
+                compared.to = end;
+                begin = Lsn(end.0.saturating_sub(stretch));
+                continue;
             }
             Stretch::Missing(role) => {
                 compared.unproven = before(entries, end, role);
@@ -111,7 +120,24 @@ pub fn compare(
         end = begin;
         begin = Lsn(begin.0.saturating_sub(stretch));
     }
+    if let Some(role) = nothing_on.filter(|_| compared.from == Lsn::INVALID) {
+        compared.unproven = before(entries, top, role);
+    }
     Ok(compared)
+}
+
+/// Numbers of the segments of these timelines that both sides list, ascending.
+fn in_both(entries: &[HistoryEntry], target: &WalSet, source: &WalSet) -> Vec<u64> {
+    let of = |set: &WalSet| -> Vec<u64> {
+        let mut all: Vec<u64> = entries.iter().flat_map(|e| set.segments(e.timeline)).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    let theirs = of(source);
+    let mut both = of(target);
+    both.retain(|segno| theirs.binary_search(segno).is_ok());
+    both
 }
 
 /// The parts of shared timelines that lie before what could be compared. Timeline 1 comes from initdb, as the system

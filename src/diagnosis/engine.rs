@@ -114,8 +114,10 @@ pub fn facts(options: &Options, progress: &Progress) -> Result<Facts, DiagnoseEr
     let mut unseen = Vec::new();
     let target_dir = DataDir::open(&options.target).map_err(|e| input(e.to_string(), ""))?;
     let source_dir = DataDir::open(&options.source).map_err(|e| input(e.to_string(), ""))?;
-    let target = open_side(Role::Target, target_dir, options, &mut unseen)?;
-    let source = open_side(Role::Source, source_dir, options, &mut unseen)?;
+    let restore = options.restore_command.as_deref().map(RestoreCommand::new).transpose();
+    let restore = restore.map_err(|e| input(e.to_string(), ""))?;
+    let target = open_side(Role::Target, target_dir, options, restore.clone(), &mut unseen)?;
+    let source = open_side(Role::Source, source_dir, options, restore, &mut unseen)?;
     Work { options, progress, target, source, unseen }.run()
 }
 
@@ -131,6 +133,7 @@ fn open_side(
     role: Role,
     dir: DataDir,
     options: &Options,
+    restore: Option<RestoreCommand>,
     unseen: &mut Vec<Unseen>,
 ) -> Result<Opened, DiagnoseError> {
     let (control, _) = dir.control().map_err(|e| input(e.to_string(), ""))?;
@@ -151,11 +154,6 @@ fn open_side(
         });
         dir.path().join(major.wal_dir())
     });
-    let restore = match options.restore_command.as_deref().map(RestoreCommand::new) {
-        Some(Ok(command)) => Some(command),
-        Some(Err(e)) => return Err(input(e.to_string(), "")),
-        None => None,
-    };
     let identity = WalIdentity {
         system_identifier: control.system_identifier,
         magic: Some(major.wal_magic()),
@@ -261,7 +259,10 @@ impl Work<'_> {
         let mut divergence = parting.divergence;
         self.control_ends(format);
         let mut common = None;
-        if let Some(divergence) = &divergence {
+        if let Some(divergence) = &mut divergence {
+            // what pg_rewind goes by
+            let rewinds = |at: (Lsn, TimelineId)| self.target.side.control_end.is_none_or(|end| end > at.0);
+            divergence.pg_rewind = divergence.pg_rewind.filter(|at| rewinds(*at));
             common = self.common_checkpoint(format, divergence.lsn)?;
         }
         let target = self.read_target(format, divergence.as_ref(), common.as_ref())?;
@@ -276,17 +277,20 @@ impl Work<'_> {
 
     fn unrelated(&self) -> Option<Unrelated> {
         let (target, source) = (self.target.control(), self.source.control());
-        if target.system_identifier != source.system_identifier {
+        let histories = [&self.target.side.lineage.history, &self.source.side.lineage.history];
+        // without its history file a timeline looks as if it came from nowhere
+        let missing = [&self.target, &self.source].iter().any(|o| !o.side.lineage.missing_history.is_empty());
+        let odd = missing || histories.iter().any(|history| !history.problems().is_empty());
+        if !(target.crc_ok && source.crc_ok) {
+            // what a damaged file says proves nothing
+            None
+        } else if target.system_identifier != source.system_identifier {
             Some(Unrelated::SystemIdentifier)
         } else if target.pg_control_version != source.pg_control_version
             || target.catalog_version != source.catalog_version
         {
             Some(Unrelated::Major)
-        } else if self.target.side.lineage.history.common_prefix(&self.source.side.lineage.history).is_none()
-            // without its history file a timeline looks as if it came from nowhere
-            && self.target.side.lineage.missing_history.is_empty()
-            && self.source.side.lineage.missing_history.is_empty()
-        {
+        } else if !odd && histories[0].common_prefix(histories[1]).is_none() {
             Some(Unrelated::NoCommonAncestor)
         } else {
             None
@@ -364,11 +368,18 @@ impl Work<'_> {
             Search::Hole(segno) => {
                 let timeline = path.timelines_of(segno).next().map_or(1, |t| t.0);
                 let name = WalName::Segment(timeline, segno).file_name(format.segment_size);
+                // a file of that name may be there all the same
+                let mut bad = self.target.set.rejected_for(timeline, segno);
+                bad.extend(self.source.set.rejected_for(timeline, segno));
+                let what = match bad.first() {
+                    Some(first) => format!("segment {name} cannot be used: {}", first.reason),
+                    None => {
+                        format!("segment {name} is neither in the target nor in the source nor in an archive")
+                    }
+                };
                 self.unseen.push(Unseen {
-                    path: None,
-                    what: format!(
-                        "segment {name} is neither in the target nor in the source nor in an archive"
-                    ),
+                    path: bad.first().map(|first| first.path.clone()),
+                    what,
                     consequence: format!("the last checkpoint before {before} was not found in the WAL"),
                 });
                 Ok(None)
@@ -841,7 +852,7 @@ pub fn timelines(dirs: &[PathBuf], archives: &[PathBuf]) -> Result<Timelines, Di
             threads: 1,
             scan_source: false,
         };
-        let opened = open_side(Role::Target, opened, &options, &mut found.unseen)?;
+        let opened = open_side(Role::Target, opened, &options, None, &mut found.unseen)?;
         let end = opened.format.and_then(|format| {
             let path = opened.path(format, &opened.set);
             let stop =
@@ -872,7 +883,19 @@ fn histories(set: &WalSet, unseen: &mut Vec<Unseen>) -> Vec<FoundHistory> {
     let mut known = Vec::new();
     for file in set.histories() {
         match History::parse(&file.bytes, file.timeline) {
-            Ok(history) => known.push(FoundHistory { history, path: file.path, own: file.own }),
+            Ok(history) => {
+                // the first says enough: what follows it is measured by it
+                if let Some(problem) = history.problems().first() {
+                    unseen.push(Unseen {
+                        path: Some(file.path.clone()),
+                        what: problem.to_string(),
+                        consequence:
+                            "the history was used as it stands, as a server would; compare it with a peer's"
+                                .into(),
+                    });
+                }
+                known.push(FoundHistory { history, path: file.path, own: file.own });
+            }
             Err(e) => unseen.push(Unseen {
                 path: Some(file.path),
                 what: e.to_string(),

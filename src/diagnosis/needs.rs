@@ -6,19 +6,31 @@ use crate::source::walset::{Place, WalSet};
 
 use super::facts::{Checkpoint, NeededSegment, WalNeed};
 
+/// Of a longer range only the first segment and the newest ones are looked up: a damaged position can claim any length.
+const MAX_SEGMENTS: u64 = 1 << 16;
+
 /// Looks up every segment between `from` and `to` along `path`. On segments that end at or before `common_to` both
 /// sides' directories serve, behind it only `own`.
 pub fn locate(
     path: &WalPath<'_>,
     (from, to): (Lsn, Lsn),
-    why: String,
+    mut why: String,
     (target, source): (&WalSet, &WalSet),
     usable: impl Fn(u64) -> (bool, bool),
 ) -> WalNeed {
     let size = path.format.segment_size;
     let mut segments = Vec::new();
     let last = if to > from { size.prev_segno(to) } else { size.segno(from) };
-    for segno in size.segno(from)..=last {
+    let first = size.segno(from);
+    let newest = last.saturating_sub(MAX_SEGMENTS).max(first + 1);
+    if newest > first + 1 {
+        why = format!(
+            "{why}; of these {} segments only the first and the newest {} are listed",
+            last - first + 1,
+            last - newest + 1
+        );
+    }
+    for segno in std::iter::once(first).chain(newest..=last) {
         let mut needed: Option<NeededSegment> = None;
         for (timeline, _) in path.timelines_of(segno) {
             let entry = needed.get_or_insert_with(|| NeededSegment {
@@ -63,4 +75,33 @@ pub fn replay_start(common: Option<&Checkpoint>, source_redo: Lsn, target_redo: 
     ];
     let oldest = candidates.into_iter().filter_map(|(lsn, what)| lsn.map(|l| (l, what))).min_by_key(|c| c.0);
     oldest.map_or((Lsn::INVALID, String::new()), |(lsn, what)| (lsn, what.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pg::history::History;
+    use crate::pg::{Major, SegmentSize};
+    use crate::source::walset::WalIdentity;
+    use crate::wal::Format;
+
+    #[test]
+    fn an_absurd_range_is_listed_in_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let size = SegmentSize::DEFAULT;
+        let identity = WalIdentity { system_identifier: 1, magic: None, major: None };
+        let set = WalSet::new(dir.path(), &[], None, size, identity);
+        let history = History::single(1);
+        let format = Format { major: Major::V18, system_identifier: 1, segment_size: size };
+        let path = WalPath { format, history: &history, store: &set };
+        let need = locate(&path, (Lsn(0x28), Lsn::MAX), "why".into(), (&set, &set), |_| (true, true));
+        assert_eq!(need.segments.len() as u64, MAX_SEGMENTS + 2);
+        assert_eq!(need.segments[0].segno, 0);
+        assert!(need.why.starts_with("why; of these 1099511627776 segments only"), "{}", need.why);
+        let need = locate(&path, (Lsn(0x28), Lsn(0x300_0028)), "why".into(), (&set, &set), |_| (true, true));
+        assert_eq!((need.segments.len(), need.why.as_str()), (4, "why"));
+        let need =
+            locate(&path, (Lsn(0x300_0028), Lsn(0x300_0028)), String::new(), (&set, &set), |_| (true, true));
+        assert_eq!(need.segments.len(), 1);
+    }
 }

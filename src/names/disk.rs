@@ -3,8 +3,8 @@
 //! Catalogs are read front to back once, and replay reads a block at most once, so mapping the files would save
 //! nothing; and a file that is cut short meanwhile ends a read, but kills a process that has it mapped.
 
-use std::fs::File;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -20,6 +20,9 @@ use super::blocks::{BlockSource, Unreadable};
 
 /// More members than this no multixact has (bounds what a damaged file can cost).
 const MAX_MEMBERS: u64 = 1 << 16;
+
+/// More bytes than this no relation map has.
+const MAP_LIMIT: u64 = 4096;
 
 /// The files of a data directory.
 #[derive(Debug)]
@@ -97,7 +100,7 @@ impl DiskBlocks {
     fn read(&self, path: PathBuf, block: u32, into: &mut PageBytes) -> Result<bool, Unreadable> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref().is_none_or(|(open, _)| *open != path) {
-            match File::open(&path) {
+            match open_regular(&path) {
                 Ok(file) => *last = Some((path.clone(), file)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(error) => return Err(unreadable(path, &error)),
@@ -128,6 +131,14 @@ impl DiskBlocks {
         let found = self.slru("pg_multixact/offsets", u64::from(place.page), 4, page)?;
         Ok(if found { place.read(page) } else { 0 })
     }
+}
+
+/// Opens a regular file; a pipe would be waited for.
+fn open_regular(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    File::open(path)
 }
 
 fn unreadable(path: PathBuf, error: &io::Error) -> Unreadable {
@@ -161,8 +172,9 @@ impl BlockSource for DiskBlocks {
 
     fn relation_map(&self, tablespace: Oid, database: Oid) -> Result<RelMap, Unreadable> {
         let path = self.map_path(tablespace, database);
-        match std::fs::read(&path) {
-            Ok(bytes) => RelMap::parse(&bytes).map_err(|e| Unreadable { path, reason: e.to_string() }),
+        let mut bytes = Vec::new();
+        match open_regular(&path).and_then(|file| file.take(MAP_LIMIT).read_to_end(&mut bytes)) {
+            Ok(_) => RelMap::parse(&bytes).map_err(|e| Unreadable { path, reason: e.to_string() }),
             Err(error) => Err(unreadable(path, &error)),
         }
     }
@@ -199,5 +211,35 @@ impl BlockSource for DiskBlocks {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_or_a_huge_file_in_place_of_a_catalog() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("base/5")).unwrap();
+        fs::create_dir(at("global")).unwrap();
+        for name in ["base/5/1259", "base/5/pg_filenode.map"] {
+            let path = CString::new(at(name).as_os_str().as_bytes()).unwrap();
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        }
+        File::create(at("global/pg_filenode.map")).unwrap().set_len(50 << 30).unwrap();
+        let disk = DiskBlocks::with_layout(dir.path(), Major::V18, 0, 131_072, None);
+        let rel = RelFile { spc: DEFAULT_TABLESPACE, db: 5, rel: 1259 };
+        let started = Instant::now();
+        let pipe = disk.read_block(rel, 0, &mut [0; BLOCK_SIZE]).unwrap_err();
+        assert_eq!(pipe.reason, "not a regular file");
+        assert!(disk.relation_map(DEFAULT_TABLESPACE, 5).is_err());
+        assert!(disk.relation_map(GLOBAL_TABLESPACE, 0).is_err());
+        assert!(started.elapsed().as_secs() < 5);
     }
 }

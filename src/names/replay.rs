@@ -34,6 +34,14 @@ const MAX_PASSES: u32 = 5;
 
 const MULTIXACT_CREATE_ID: u8 = 0x20;
 
+/// A catalog has no block from this one on (8 GB): what says so is damaged, and would be read to its end.
+const MAX_BLOCKS: BlockNumber = 1 << 20;
+/// So many changed blocks and pages of pg_xact are kept, 64 MB; what WAL changes beyond them is left as it is on disk.
+const MAX_KEPT: usize = 1 << 13;
+/// More files of catalogs are not followed.
+const MAX_FOLLOWED: usize = 1 << 14;
+const TOO_MANY: &str = "more catalog blocks were changed than are kept in memory";
+
 /// A data directory with WAL laid over its catalogs.
 struct Overlay {
     disk: DiskBlocks,
@@ -43,6 +51,8 @@ struct Overlay {
     updaters: HashMap<u32, Xid>,
     /// Databases that were copied from another one's files and are not on disk: tablespace and OID of both.
     copies: HashMap<(Oid, Oid), (Oid, Oid)>,
+    /// Pages in memory, of relations and of pg_xact.
+    kept: usize,
 }
 
 /// What replay changed of a relation.
@@ -51,11 +61,13 @@ struct Overlaid {
     blocks: HashMap<BlockNumber, Box<PageBytes>>,
     /// Of the file on disk only the blocks below this one count.
     cut: BlockNumber,
+    /// Behind the last of `blocks`.
+    end: BlockNumber,
 }
 
 impl Default for Overlaid {
     fn default() -> Self {
-        Self { blocks: HashMap::new(), cut: BlockNumber::MAX }
+        Self { blocks: HashMap::new(), cut: BlockNumber::MAX, end: 0 }
     }
 }
 
@@ -68,6 +80,7 @@ impl Overlay {
             xact: HashMap::new(),
             updaters: HashMap::new(),
             copies: HashMap::new(),
+            kept: 0,
         }
     }
 
@@ -77,27 +90,45 @@ impl Overlay {
     }
 
     /// A block to change; `None` if the relation does not have it.
-    fn block(&mut self, rel: RelFile, block: BlockNumber) -> Result<Option<&mut Box<PageBytes>>, Unreadable> {
+    fn block(&mut self, rel: RelFile, block: BlockNumber) -> Result<Option<&mut Box<PageBytes>>, String> {
         let overlaid = self.relations.get(&rel);
         let there = overlaid.is_some_and(|o| o.blocks.contains_key(&block));
         if !there {
             let mut bytes = Box::new([0; BLOCK_SIZE]);
             let gone = overlaid.is_some_and(|o| block >= o.cut);
-            if gone || !self.disk.read_block(self.on_disk(rel), block, &mut bytes)? {
+            let read = self.disk.read_block(self.on_disk(rel), block, &mut bytes);
+            if gone || !read.map_err(|e| e.to_string())? {
                 return Ok(None);
             }
-            self.set_block(rel, block, bytes);
+            if !self.set_block(rel, block, bytes) {
+                return Err(TOO_MANY.into());
+            }
         }
         Ok(self.relations.get_mut(&rel).and_then(|o| o.blocks.get_mut(&block)))
     }
 
-    fn set_block(&mut self, rel: RelFile, block: BlockNumber, bytes: Box<PageBytes>) {
-        self.relations.entry(rel).or_default().blocks.insert(block, bytes);
+    /// False if no more are kept.
+    #[must_use]
+    fn set_block(&mut self, rel: RelFile, block: BlockNumber, bytes: Box<PageBytes>) -> bool {
+        let overlaid = self.relations.entry(rel).or_default();
+        if self.kept < MAX_KEPT || overlaid.blocks.contains_key(&block) {
+            self.kept += usize::from(overlaid.blocks.insert(block, bytes).is_none());
+            overlaid.end = overlaid.end.max(block.saturating_add(1));
+            return true;
+        }
+        false
+    }
+
+    fn count_kept(&mut self) {
+        self.kept = self.relations.values().map(|o| o.blocks.len()).sum::<usize>() + self.xact.len();
     }
 
     fn truncate(&mut self, rel: RelFile, blocks: BlockNumber) {
         let overlaid = self.relations.entry(rel).or_default();
+        let before = overlaid.blocks.len();
         overlaid.blocks.retain(|number, _| *number < blocks);
+        self.kept = self.kept.saturating_sub(before - overlaid.blocks.len());
+        overlaid.end = overlaid.blocks.keys().max().map_or(0, |number| number.saturating_add(1));
         overlaid.cut = overlaid.cut.min(blocks);
     }
 
@@ -106,20 +137,33 @@ impl Overlay {
             // as it was copied; what came later is in WAL
             return;
         }
+        if self.copies.len() >= MAX_FOLLOWED {
+            return;
+        }
         self.copies.insert(to, self.copies.get(&from).copied().unwrap_or(from));
         if let Some(map) = self.maps.get(&from).cloned() {
             self.maps.insert(to, map);
         }
         let changed: Vec<_> = self.relations.iter().filter(|(rel, _)| (rel.spc, rel.db) == from).collect();
+        if self.kept + changed.iter().map(|(_, o)| o.blocks.len()).sum::<usize>() > MAX_KEPT {
+            return;
+        }
         let copied: Vec<_> = changed
             .into_iter()
             .map(|(rel, o)| (RelFile { spc: to.0, db: to.1, ..*rel }, o.clone()))
             .collect();
         self.relations.extend(copied);
+        self.count_kept();
     }
 
     fn set_status(&mut self, xid: Xid, status: XactStatus) {
         let number = clog::page_of(xid);
+        if !self.xact.contains_key(&number) {
+            if self.kept >= MAX_KEPT {
+                return;
+            }
+            self.kept += 1;
+        }
         let disk = &self.disk;
         let page = self.xact.entry(number).or_insert_with(|| {
             let mut page = Box::new([0; BLOCK_SIZE]);
@@ -137,8 +181,7 @@ impl BlockSource for Overlay {
     fn block_count(&self, rel: RelFile) -> Result<BlockNumber, Unreadable> {
         let on_disk = self.disk.block_count(self.on_disk(rel));
         let Some(overlaid) = self.relations.get(&rel) else { return on_disk };
-        let highest = overlaid.blocks.keys().max().map_or(0, |number| number.saturating_add(1));
-        Ok(on_disk.unwrap_or(0).min(overlaid.cut).max(highest))
+        Ok(on_disk.unwrap_or(0).min(overlaid.cut).max(overlaid.end))
     }
 
     fn read_block(&self, rel: RelFile, block: BlockNumber, into: &mut PageBytes) -> Result<bool, Unreadable> {
@@ -309,14 +352,17 @@ impl Replay {
         decoded: &Decoded<'_>,
         block: &BlockRef<'_>,
     ) -> Result<(), String> {
+        if block.block >= MAX_BLOCKS {
+            return Err("no catalog has so many blocks".into());
+        }
         let end = record.end.align8();
         if let Some(image) = block.image.filter(|image| image.apply) {
             let mut bytes = image::restore(&image).map_err(|e| e.to_string())?;
             if let Ok(mut page) = page::PageMut::open(&mut bytes) {
                 page.set_lsn(end);
             }
-            self.overlay.set_block(block.rel, block.block, bytes);
-            return Ok(());
+            let kept = self.overlay.set_block(block.rel, block.block, bytes);
+            return if kept { Ok(()) } else { Err(TOO_MANY.into()) };
         }
         if record.rmid == id::XLOG {
             return Ok(());
@@ -324,10 +370,10 @@ impl Replay {
         if block.will_init {
             let mut bytes = Box::new([0; BLOCK_SIZE]);
             redo::redo(record, decoded, block, self.major, &mut bytes).map_err(|e| e.to_string())?;
-            self.overlay.set_block(block.rel, block.block, bytes);
-            return Ok(());
+            let kept = self.overlay.set_block(block.rel, block.block, bytes);
+            return if kept { Ok(()) } else { Err(TOO_MANY.into()) };
         }
-        let found = self.overlay.block(block.rel, block.block).map_err(|e| e.to_string())?;
+        let found = self.overlay.block(block.rel, block.block)?;
         let bytes = found.ok_or_else(|| RedoError::NoBlock.to_string())?;
         if page::lsn(bytes) >= end {
             return Ok(());
@@ -368,12 +414,16 @@ impl Replay {
             self.overlay.relations.retain(|rel, _| rel.db != database);
             self.overlay.maps.retain(|(_, db), _| *db != database);
             self.overlay.copies.retain(|(_, db), _| *db != database);
+            self.overlay.count_kept();
             self.troubles.retain(|rel, _| rel.db != database);
             return Ok(());
         }
         let new = (main.u32_at(4)?, database);
         if operation == CREATE_FILE_COPY {
             self.overlay.copy_database((main.u32_at(12)?, main.u32_at(8)?), new);
+        }
+        if self.followed.len() >= MAX_FOLLOWED {
+            return Ok(());
         }
         // a new database's catalogs have the numbers that they have in the one it was made from
         let numbers: HashSet<Oid> =
@@ -426,6 +476,7 @@ impl Replay {
         overlay.xact.clear();
         overlay.updaters.clear();
         overlay.copies.clear();
+        overlay.kept = 0;
         self.troubles.clear();
         self.damaged_records = 0;
         self.first_damaged = None;

@@ -599,7 +599,7 @@ impl ControlFile {
         let found = self.relation_segment_size;
         check(found != RELATION_SEGMENT_BLOCKS, ControlProblem::RelationSegmentSize { found });
         let found = self.wal_block_size;
-        check(found as usize != crate::wal::PAGE_SIZE, ControlProblem::WalBlockSize { found });
+        check(found as usize != super::WAL_PAGE_SIZE, ControlProblem::WalBlockSize { found });
         let found = self.wal_segment_size;
         check(self.segment_size().is_none(), ControlProblem::WalSegmentSize { found });
         let found = self.name_data_len;

@@ -45,13 +45,13 @@ impl Lsn {
 
     /// Offset within its WAL page in bytes.
     pub const fn page_offset(self) -> usize {
-        (self.0 % crate::wal::PAGE_SIZE as u64) as usize
+        (self.0 % super::WAL_PAGE_SIZE as u64) as usize
     }
 
     /// Start of its WAL page.
     #[must_use]
     pub const fn page_start(self) -> Self {
-        Self(self.0 - self.0 % crate::wal::PAGE_SIZE as u64)
+        Self(self.0 - self.0 % super::WAL_PAGE_SIZE as u64)
     }
 }
 

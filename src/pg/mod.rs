@@ -23,6 +23,9 @@ pub use walname::{SegmentSize, TimelineId, WalName};
 /// Size of a relation page in bytes (`BLCKSZ`); clusters built with another size are refused by name.
 pub const BLOCK_SIZE: usize = 8192;
 
+/// Size of a WAL page in bytes (`XLOG_BLCKSZ`); clusters built with another size are refused by name.
+pub const WAL_PAGE_SIZE: usize = 8192;
+
 /// Transaction identifier without its epoch (`TransactionId`).
 pub type Xid = u32;
 

@@ -43,6 +43,11 @@ pub struct Tree {
     pub homeless: Vec<(PathBuf, TimelineId)>,
 }
 
+/// Of a longer history only the newest timelines are drawn: every level of the tree takes a piece of the stack.
+const MAX_DEPTH: usize = 500;
+/// Of a timeline's comments no more are shown.
+const MAX_COMMENTS: usize = 1000;
+
 /// Makes the tree of history files (with their paths) and of the places where data directories stand.
 pub fn tree(histories: &[(&History, &Path)], ends: &[(PathBuf, TimelineId, Option<Lsn>)]) -> Tree {
     let mut tree = Tree::default();
@@ -51,7 +56,8 @@ pub fn tree(histories: &[(&History, &Path)], ends: &[(PathBuf, TimelineId, Optio
         let mut reason = String::new();
         let mut inherited: Vec<String> = Vec::new();
         let last = history.entries.len().saturating_sub(1);
-        for (index, entry) in history.entries.iter().enumerate() {
+        let skipped = history.entries.len().saturating_sub(MAX_DEPTH);
+        for (index, entry) in history.entries.iter().enumerate().skip(skipped) {
             let at = branch(level, entry.timeline, entry.begin);
             let Some(found) = level.get_mut(at) else { break };
             if found.reason.is_empty() {
@@ -60,7 +66,7 @@ pub fn tree(histories: &[(&History, &Path)], ends: &[(PathBuf, TimelineId, Optio
             reason.clone_from(&entry.reason);
             if index == last {
                 found.files.push(path.to_path_buf());
-                for comment in comments(history) {
+                for comment in comments(history).take(MAX_COMMENTS) {
                     if !inherited.contains(&comment) && !found.comments.contains(&comment) {
                         found.comments.push(comment);
                     }
@@ -299,6 +305,18 @@ mod tests {
     use super::super::text::{TextStyle, render};
     use super::*;
     use crate::pg::history::HistoryEntry;
+
+    #[test]
+    fn a_history_of_40_000_timelines_does_not_take_the_stack() {
+        let parents: Vec<_> = (1..40_000).map(|n| (n, u64::from(n) * 100, "r")).collect();
+        let comments: Vec<String> = (0..40_000).map(|n| n.to_string()).collect();
+        let comments: Vec<&str> = comments.iter().map(String::as_str).collect();
+        let history = history(40_000, &parents, &comments);
+        let tree = tree(&[(&history, Path::new("x"))], &[]);
+        let mut out = Vec::new();
+        render(&content(&tree, &[]), TextStyle::default(), &mut out).unwrap();
+        assert!(serde_json::to_string(&Report::new(&tree, &[])).unwrap().contains("40000"));
+    }
 
     /// `(timeline, where it ends, reason)` of the parents.
     fn history(timeline: TimelineId, parents: &[(TimelineId, u64, &str)], comments: &[&str]) -> History {

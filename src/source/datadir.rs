@@ -93,7 +93,7 @@ pub enum OpenError {
         hint: Option<PathBuf>,
     },
     /// `PG_VERSION` names no major that is known.
-    #[error("{} says {text:?}; known are the majors 9.0 to 9.6 and 10 to 19", path.display())]
+    #[error("{} says {text:?}; known are the majors 9.0 to 9.6 and 10 to 19: give a data directory of one of these", path.display())]
     UnknownVersion {
         /// `PG_VERSION`.
         path: PathBuf,
@@ -197,16 +197,27 @@ pub enum ControlReadError {
         set_aside: Vec<PathBuf>,
     },
     /// It could not be read.
-    #[error(transparent)]
+    #[error(
+        "{0}; without it nothing can be said: restore it from a backup or a snapshot of this very directory"
+    )]
     Read(ReadError),
     /// Its content is no control file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}; {}", path.display(), content_advice(source))]
     Content {
         /// `global/pg_control`.
         path: PathBuf,
         /// Why.
         source: ControlError,
     },
+}
+
+const fn content_advice(error: &ControlError) -> &'static str {
+    match error {
+        ControlError::ByteOrder { .. } => "look at this cluster on a machine of its own kind",
+        _ => {
+            "restore it from a backup or a snapshot of this very directory, and run neither pg_resetwal nor touch"
+        }
+    }
 }
 
 fn set_aside_text(set_aside: &[PathBuf]) -> String {
@@ -269,7 +280,7 @@ impl DataDir {
                 path: file,
                 source: io::Error::new(
                     ErrorKind::InvalidData,
-                    "not the small file that a data directory has",
+                    "not the small file that a data directory has; restore it from a backup or a peer of the same major",
                 ),
             },
         }

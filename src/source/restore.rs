@@ -7,6 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,11 +21,21 @@ const STDERR_TAIL: usize = 2048;
 
 /// A command that fetches one WAL file, as `restore_command` in PostgreSQL: `%f` the file's name, `%p` where to put
 /// it, `%%` a percent sign. It is run by `sh -c`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RestoreCommand {
     command: String,
     timeout: Duration,
+    /// It, or a clone of it, was killed: to wait for it again for every file would take hours.
+    hung: Arc<AtomicBool>,
 }
+
+impl PartialEq for RestoreCommand {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.command, self.timeout) == (&other.command, other.timeout)
+    }
+}
+
+impl Eq for RestoreCommand {}
 
 /// A restore command that cannot be used, or did not bring the file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -67,7 +78,7 @@ impl RestoreCommand {
                 return Err(RestoreError::RestartPoint);
             }
         }
-        Ok(Self { command, timeout: RESTORE_TIMEOUT })
+        Ok(Self { command, timeout: RESTORE_TIMEOUT, hung: Arc::default() })
     }
 
     /// Another limit than [`RESTORE_TIMEOUT`].
@@ -75,6 +86,11 @@ impl RestoreCommand {
     pub const fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// It was killed once, and is not to be run again.
+    pub fn hung(&self) -> bool {
+        self.hung.load(Ordering::Relaxed)
     }
 
     /// The command as it was given.
@@ -153,6 +169,7 @@ impl RestoreCommand {
                     }
                     let _ = child.kill();
                     let _ = child.wait();
+                    self.hung.store(true, Ordering::Relaxed);
                     return Err(RestoreError::TimedOut { after: self.timeout, stderr: stderr() });
                 }
                 Ok(None) => {
@@ -240,6 +257,16 @@ mod tests {
         );
         std::thread::sleep(Duration::from_millis(1200));
         assert!(!file.exists(), "the child in the background went on");
+    }
+
+    #[test]
+    fn clones_know_that_it_hung() {
+        let dir = tempfile::tempdir().unwrap();
+        let command = RestoreCommand::new("sleep 600").unwrap().with_timeout(Duration::from_millis(50));
+        let other_side = command.clone();
+        assert!(!other_side.hung());
+        assert!(command.run("F", &dir.path().join("got")).is_err());
+        assert!(other_side.hung());
     }
 
     #[test]

@@ -23,8 +23,8 @@ const MAX_BYTES: u64 = 4 << 20;
 /// What stands in the place of a password.
 pub const MASK: &str = "********";
 
-/// The settings that are kept, beside everything that begins with `recovery_target`.
-const KEPT: [&str; 36] = [
+/// The settings that are kept.
+const KEPT: [&str; 44] = [
     "archive_cleanup_command",
     "archive_command",
     "archive_library",
@@ -47,6 +47,14 @@ const KEPT: [&str; 36] = [
     "primary_slot_name",
     "promote_trigger_file",
     "recovery_end_command",
+    "recovery_target",
+    "recovery_target_action",
+    "recovery_target_inclusive",
+    "recovery_target_lsn",
+    "recovery_target_name",
+    "recovery_target_time",
+    "recovery_target_timeline",
+    "recovery_target_xid",
     "restore_command",
     "standby_mode",
     "summarize_wal",
@@ -137,7 +145,14 @@ impl Reader {
             return;
         }
         if self.files >= MAX_FILES {
-            self.problem(path, None, "more than 1000 configuration files; not read");
+            if self.files == MAX_FILES {
+                self.problem(
+                    path,
+                    None,
+                    "more than 1000 configuration files; this and what follows is not read",
+                );
+                self.files += 1;
+            }
             return;
         }
         self.files += 1;
@@ -155,13 +170,25 @@ impl Reader {
             self.problem(path, None, "longer than 4 MiB; the rest is not read");
         }
         self.stack.push((path.to_path_buf(), canonical));
+        let mut wrong: (u64, u32) = (0, 0);
         for (n, line) in content.split(|b| *b == b'\n').enumerate() {
             let number = u32::try_from(n + 1).unwrap_or(u32::MAX);
             match assignment(line) {
                 Ok(None) => {}
                 Ok(Some((name, value))) => self.assign(path, number, &name, &value),
-                // the line itself is not shown: it may hold a password
-                Err(()) => self.problem(path, Some(number), "syntax error; the server refuses this file"),
+                Err(()) => {
+                    wrong = (wrong.0 + 1, if wrong.0 == 0 { number } else { wrong.1 });
+                }
+            }
+        }
+        // the line itself is not shown: it may hold a password
+        match wrong {
+            (0, _) => {}
+            (1, line) => self.problem(path, Some(line), "syntax error; the server refuses this file"),
+            (count, line) => {
+                let what =
+                    format!("syntax error, and {} more behind it; the server refuses this file", count - 1);
+                self.problem(path, Some(line), &what);
             }
         }
         self.stack.pop();
@@ -179,7 +206,7 @@ impl Reader {
             "include" => self.file(&relative(value), true),
             "include_if_exists" => self.file(&relative(value), false),
             "include_dir" => self.directory(&relative(value)),
-            _ if KEPT.contains(&name) || name.starts_with("recovery_target") => {
+            _ if KEPT.contains(&name) => {
                 let value = mask_secrets(&String::from_utf8_lossy(value));
                 self.settings.add(Setting { name: name.to_owned(), value, path: path.to_path_buf(), line });
             }

@@ -258,7 +258,6 @@ struct State {
 struct Scratch {
     dir: Option<tempfile::TempDir>,
     brought: HashMap<String, Option<PathBuf>>,
-    hung: bool,
 }
 
 /// All WAL that one side has: its own directory, archives, a restore command.
@@ -640,7 +639,7 @@ impl WalSet {
         if let Some(known) = scratch.brought.get(name) {
             return Ok(known.clone());
         }
-        if scratch.hung {
+        if command.hung() {
             let stderr = ": not run again after it hung".into();
             return Err(RestoreError::TimedOut { after: std::time::Duration::ZERO, stderr });
         }
@@ -652,7 +651,6 @@ impl WalSet {
         let Some(dir) = &scratch.dir else { return Ok(None) };
         let path = dir.path().join(name);
         let result = command.run(name, &path);
-        scratch.hung = matches!(result, Err(RestoreError::TimedOut { .. }));
         scratch.brought.insert(name.to_owned(), result.is_ok().then(|| path.clone()));
         result.map(|()| Some(path))
     }
@@ -873,7 +871,7 @@ fn record_stands(page: &[u8], header: usize, within: usize, goes_on: bool, page_
         let end = at.saturating_add(len);
         let prev_fits = match (bytes.u64_at(at + 8), previous) {
             (Ok(prev), Some(known)) => prev == known.0,
-            (Ok(prev), None) => prev < page_at.0 + at as u64,
+            (Ok(prev), None) => prev < page_at.plus(at as u64).0,
             (Err(_), _) => true,
         };
         // the record that holds the byte, or, behind a continuation that holds it, the first one

@@ -12,5 +12,4 @@ pub use page::Format;
 pub use problem::Problem;
 pub use record::Record;
 
-/// Size of a WAL page in bytes (`XLOG_BLCKSZ`); clusters built with another size are refused by name.
-pub const PAGE_SIZE: usize = 8192;
+pub use crate::pg::WAL_PAGE_SIZE as PAGE_SIZE;
