@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 
 use forkpoint::diagnosis::engine::{Options, Progress, facts};
-use forkpoint::diagnosis::facts::{Facts, Loss, Relation};
+use forkpoint::facts::{Facts, Loss, Relation};
 use forkpoint::pg::{BLOCK_SIZE, Fork, Lsn};
 use forkpoint::scan::{EndKind, Xact, XactEnd};
 use forkpoint::wal::rmgr;

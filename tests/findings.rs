@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forkpoint::diagnosis::Diagnosis;
 use forkpoint::diagnosis::engine::{Options, Progress, facts};
-use forkpoint::diagnosis::facts::{Facts, FreeSpace, Role, Unproven};
+use forkpoint::diagnosis::log::explain;
 use forkpoint::diagnosis::verdict::{Action, Picture, judge};
-use forkpoint::findings::log::explain;
+use forkpoint::facts::{Facts, FreeSpace, Role, Unproven};
 use forkpoint::findings::{CODES, Finding, Provable, Severity, find};
 use forkpoint::pg::Lsn;
 use forkpoint::pg::control::ControlFile;
@@ -260,7 +260,7 @@ fn cases() -> Vec<Case> {
         case("FP23", &["FP23!", "FP61", "FP62"], || {
             let dir = pairs::unpack("healthy-standby");
             let mut facts = facts_of(&dir.join("source"), &dir.join("target"), &[]);
-            facts.relation = forkpoint::diagnosis::facts::Relation::TargetBehind;
+            facts.relation = forkpoint::facts::Relation::TargetBehind;
             let size = facts.target.segment_size.bytes();
             let end = facts.target.end.as_mut().unwrap();
             end.lsn = end.lsn.plus(size);

@@ -8,7 +8,7 @@ use crate::scan::WalEnd;
 use crate::source::leftovers::BackupLabel;
 
 use super::engine::{self, DiagnoseError, Progress};
-use super::facts::{Facts, Relation, Unrelated, Unseen, WalNeed};
+use crate::facts::{Facts, Relation, Unrelated, Unseen, WalNeed};
 
 /// What to judge and with what.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use crate::findings::{Finding, Severity};
 use crate::pg::Major;
 use crate::pg::control::DbState;
 
-use super::facts::{Facts, Loss, Relation, Unrelated};
+use crate::facts::{Facts, Loss, Relation, Unrelated};
 
 /// What has to be done for the rejoin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -417,7 +417,7 @@ impl Case<'_> {
              -X stream -d 'CONNINFO OF THE SOURCE'{}.",
             if self
                 .pair
-                .tree(super::facts::Role::Source)
+                .tree(crate::facts::Role::Source)
                 .iter()
                 .any(|e| { e.path.parent().is_some_and(|p| p.as_os_str() == "pg_tblspc") })
             {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::diagnosis::facts::FoundHistory;
+use crate::facts::FoundHistory;
 use crate::pg::{TimelineId, WalName};
 use crate::source::walset::Conflict;
 

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use crate::diagnosis::facts::{DivergenceProof, Facts, Loss, NeededSegment, Relation, Role, Side, Unrelated};
+use crate::facts::{DivergenceProof, Facts, Loss, NeededSegment, Relation, Role, Side, Unrelated};
 use crate::pg::control::DbState;
 use crate::pg::history::{History, HistoryEntry};
 use crate::pg::{Lsn, Major, TimelineId, WalName};

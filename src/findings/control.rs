@@ -1,6 +1,6 @@
 //! Findings about what the control files say.
 
-use crate::diagnosis::facts::Side;
+use crate::facts::Side;
 use crate::pg::Major;
 
 use super::common::{
@@ -77,7 +77,7 @@ fn damaged(pair: &Pair<'_>, side: &Side) -> Option<Finding> {
             ])
             .logs([log])
             .logs(server)
-            .remedy(if side.role == crate::diagnosis::facts::Role::Target {
+            .remedy(if side.role == crate::facts::Role::Target {
                 "Put back a copy of pg_control of the same moment (a snapshot of the directory), or clone the target \
                  anew with pg_basebackup. Never pg_resetwal, and never an empty file in its place."
             } else {

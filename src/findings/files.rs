@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use crate::diagnosis::facts::Role;
+use crate::facts::Role;
 use crate::pg::{Major, Oid};
 use crate::scan::FileEvent;
 use crate::source::trees::{Entry, Kind, relation_file};
@@ -292,7 +292,7 @@ fn replaced_configuration(pair: &Pair<'_>) -> Option<Finding> {
     )
 }
 
-fn tablespaces_made(scan: Option<&crate::diagnosis::facts::SideScan>) -> Vec<(Oid, &str, crate::pg::Lsn)> {
+fn tablespaces_made(scan: Option<&crate::facts::SideScan>) -> Vec<(Oid, &str, crate::pg::Lsn)> {
     scan.into_iter()
         .flat_map(|s| &s.changes.events)
         .filter(|e| e.after)

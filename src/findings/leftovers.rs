@@ -1,6 +1,6 @@
 //! Findings about files that change how a server starts, and what earlier attempts left.
 
-use crate::diagnosis::facts::{Relation, Role};
+use crate::facts::{Relation, Role};
 use crate::pg::control::DbState;
 use crate::pg::{Major, WalName};
 use crate::source::leftovers::Postmaster;

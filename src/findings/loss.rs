@@ -1,6 +1,6 @@
 //! Findings about what is lost.
 
-use crate::diagnosis::facts::Loss;
+use crate::facts::Loss;
 use crate::wal::rmgr;
 
 use super::common::{Pair, end_of, finding, plural, wal_says};

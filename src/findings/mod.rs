@@ -8,7 +8,6 @@ pub(crate) mod common;
 mod control;
 mod files;
 pub(crate) mod leftovers;
-pub mod log;
 mod loss;
 pub mod model;
 mod slots;
@@ -18,7 +17,7 @@ mod wal;
 pub use codes::{CODES, Code, Provable};
 pub use model::{Evidence, Finding, Severity};
 
-use crate::diagnosis::facts::Facts;
+use crate::facts::Facts;
 use common::Pair;
 
 /// Everything that is found in these facts: what stands in the way first, then warnings, then what is worth

@@ -1,6 +1,6 @@
 //! Findings about timelines: who forked from whom, and what a server says when it is told to follow.
 
-use crate::diagnosis::facts::{DivergenceProof, LineageEvidence, Loss, Relation, Role, Unrelated};
+use crate::facts::{DivergenceProof, LineageEvidence, Loss, Relation, Role, Unrelated};
 use crate::pg::{Lsn, Major};
 
 use super::common::{

@@ -1,6 +1,6 @@
 //! Findings about the WAL: what is missing, where it ends, what does not belong.
 
-use crate::diagnosis::facts::{Facts, NeededSegment, Role, Side, SideScan, WalNeed};
+use crate::facts::{Facts, NeededSegment, Role, Side, SideScan, WalNeed};
 use crate::pg::{Lsn, Major, WalName};
 use crate::scan::EndKind;
 use crate::source::walset::{Reason, Rejected};

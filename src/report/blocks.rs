@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::dto::{Checkpoint, Divergence, SCHEMA_VERSION, Scan, Tool};
 use super::words;
-use crate::diagnosis::facts::Facts;
+use crate::facts::Facts;
 use crate::pg::RelFile;
 use crate::scan::ForkChanges;
 

@@ -6,10 +6,10 @@ use super::doc::{Block, Column, Inline, Style};
 use super::{drawing, dto, words};
 use crate::diagnosis::Diagnosis;
 use crate::diagnosis::engine::LogMatch;
-use crate::diagnosis::facts::{
+use crate::diagnosis::verdict::Action;
+use crate::facts::{
     DivergenceProof, Facts, LineageEvidence, NeededSegment, Relation, Role, Side, Unseen, WalNeed,
 };
-use crate::diagnosis::verdict::Action;
 use crate::findings::{Evidence, Finding, Severity};
 use crate::pg::Lsn;
 use crate::scan::{RelationChanges, Xact, XactEnd};

@@ -2,7 +2,7 @@
 
 use super::words;
 use crate::diagnosis::Diagnosis;
-use crate::diagnosis::facts::{Relation, Role, Side};
+use crate::facts::{Relation, Role, Side};
 use crate::pg::{Lsn, TimelineId};
 
 /// Column of the last common checkpoint, of the fork, and of the ends.

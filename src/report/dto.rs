@@ -12,8 +12,8 @@ use serde::{Serialize, Serializer};
 
 use super::words;
 use crate::diagnosis::Diagnosis;
-use crate::diagnosis::facts::{self, Facts};
 use crate::diagnosis::{engine, verdict};
+use crate::facts::{self, Facts};
 use crate::findings;
 use crate::names::Names;
 use crate::pg::control::ControlFile;

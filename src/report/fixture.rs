@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::diagnosis::Diagnosis;
-use crate::diagnosis::facts::*;
 use crate::diagnosis::verdict::{Action, Picture, Verdict};
+use crate::facts::*;
 use crate::findings::{Evidence, Finding, Severity};
 use crate::names::{Names, RelName};
 use crate::pg::control::{CheckpointCopy, ControlFile, DbState};

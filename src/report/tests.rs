@@ -11,9 +11,9 @@ use super::text::{TextStyle, display_width};
 use super::{dto, json, markdown, snapshots, text, words};
 use crate::diagnosis::Diagnosis;
 use crate::diagnosis::engine::LogMatch;
-use crate::diagnosis::facts::{Divergence, DivergenceProof, Relation, Unrelated, WalNeeds};
 use crate::diagnosis::snapshots::{Judgement, Snapshot, SnapshotAction};
 use crate::diagnosis::verdict::{Action, Picture};
+use crate::facts::{Divergence, DivergenceProof, Relation, Unrelated, WalNeeds};
 use crate::pg::Lsn;
 
 fn text_of(diagnosis: &Diagnosis, all: bool, style: TextStyle) -> String {

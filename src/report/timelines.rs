@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::doc::{Block, Inline};
 use super::dto::{PathText, SCHEMA_VERSION, Tool, Unseen};
-use crate::diagnosis::facts;
+use crate::facts;
 use crate::pg::history::History;
 use crate::pg::{Lsn, TimelineId};
 

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::diagnosis::facts::{Loss, Unrelated};
 use crate::diagnosis::verdict::{Action, Picture};
+use crate::facts::{Loss, Unrelated};
 use crate::findings::Severity;
 use crate::pg::control::DbState;
 use crate::pg::{BLOCK_SIZE, Major, TimestampTz};

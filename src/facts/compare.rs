@@ -10,8 +10,8 @@ use crate::source::walset::WalSet;
 use crate::wal::rmgr::{id, op};
 use crate::wal::{Format, PAGE_SIZE, Record};
 
-use super::facts::{Role, Unproven};
 use super::lineage::OwnOnly;
+use super::{Role, Unproven};
 
 /// Bytes of both sides that are read at a time.
 const WINDOW: u64 = 1 << 20;

@@ -4,7 +4,7 @@ use crate::pg::{Lsn, WalName};
 use crate::scan::path::WalPath;
 use crate::source::walset::{Place, WalSet};
 
-use super::facts::{Checkpoint, NeededSegment, WalNeed};
+use super::{Checkpoint, NeededSegment, WalNeed};
 
 /// Of a longer range only the first segment and the newest ones are looked up: a damaged position can claim any length.
 const MAX_SEGMENTS: u64 = 1 << 16;

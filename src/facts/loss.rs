@@ -3,7 +3,7 @@
 use crate::scan::{EndKind, Xact, XactEnd};
 use crate::wal::rmgr::{id, op};
 
-use super::facts::{Divergence, Loss, Relation, Side, SideScan};
+use super::{Divergence, Loss, Relation, Side, SideScan};
 
 /// Sums up the transactions that end at or after the divergence.
 pub fn of(

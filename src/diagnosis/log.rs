@@ -6,11 +6,11 @@
 use std::fmt::Write as _;
 
 use crate::diagnosis::Diagnosis;
-use crate::diagnosis::facts::{Facts, NeededSegment};
+use crate::facts::{Facts, NeededSegment};
 use crate::pg::{Lsn, TimelineId};
 
-use super::codes;
-use super::common::{entry_of, some_of};
+use crate::findings::codes;
+use crate::findings::common::{entry_of, some_of};
 
 /// A message of a log that belongs to a finding code.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::source::walset::{Place, Segment, WalSet};
 use crate::wal::Format;
 use crate::wal::rmgr::{id, op};
 
-use super::facts::{FoundHistory, Lineage, LineageEvidence};
+use super::{FoundHistory, Lineage, LineageEvidence};
 
 /// Only what lies in the side's own WAL directory: an archive holds the WAL of other servers too.
 pub struct OwnOnly<'a>(pub &'a WalSet);

@@ -8,7 +8,7 @@ use crate::scan::walk::{Start, for_each};
 use crate::wal::Record;
 use crate::wal::rmgr::{id, op};
 
-use super::facts::Checkpoint;
+use super::Checkpoint;
 
 /// Large segments are searched in pieces of so many bytes.
 const STRETCH: u64 = 16 << 20;
