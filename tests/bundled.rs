@@ -25,6 +25,7 @@ fn facts_with(scenario: &str, threads: usize) -> Facts {
         restore_command: None,
         threads,
         scan_source: true,
+        blocks_only: false,
     };
     facts(&options, &Progress::default()).unwrap()
 }
@@ -362,6 +363,7 @@ fn missing_segments_are_found_in_the_archive_and_without_it_all_holes_are_named_
         restore_command: None,
         threads: 1,
         scan_source: true,
+        blocks_only: false,
     };
     let without = facts(&options, &Progress::default()).unwrap();
     let truth = pairs::truth("recycled-archive");

@@ -33,6 +33,7 @@ fn facts_of(target: &Path, source: &Path, archives: &[PathBuf]) -> Facts {
         restore_command: None,
         threads: 1,
         scan_source: true,
+        blocks_only: false,
     };
     facts(&options, &Progress::default()).unwrap()
 }

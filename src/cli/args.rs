@@ -122,6 +122,7 @@ impl WalArgs {
             restore_command: self.restore_command.clone(),
             threads: self.threads(),
             scan_source,
+            blocks_only: false,
         }
     }
 }

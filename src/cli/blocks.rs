@@ -36,9 +36,8 @@ pub struct BlocksArgs {
 pub fn run(args: BlocksArgs, console: &Console) -> Result<u8, Failure> {
     let output = Output::new(args.output.as_deref(), &[&args.target, &args.source])?;
     let filter = args.relation.map(blocks::Filter::new);
-    let options = args.wal.options(args.target, args.source, false);
-    let diagnosis = console.watch(|progress| engine::diagnose(&options, progress))?;
-    let facts = &diagnosis.facts;
+    let options = engine::Options { blocks_only: true, ..args.wal.options(args.target, args.source, false) };
+    let facts = &console.watch(|progress| engine::facts(&options, progress))?;
     if let Some(filter) = filter.as_ref().filter(|f| !f.known(facts)) {
         console.note(&format!(
             "no relation is called {filter}; try its file number, or forkpoint blocks without --relation"

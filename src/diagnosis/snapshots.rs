@@ -86,6 +86,7 @@ pub fn judge(options: &Options, progress: &Progress) -> Result<Judgement, Diagno
             restore_command: options.restore_command.clone(),
             threads: options.threads,
             scan_source: false,
+            blocks_only: false,
         };
         let snapshot = match engine::facts(&pair, progress) {
             Ok(facts) => {

@@ -44,6 +44,7 @@ pub fn timelines(dirs: &[PathBuf], archives: &[PathBuf]) -> Result<Timelines, Di
             restore_command: None,
             threads: 1,
             scan_source: false,
+            blocks_only: false,
         };
         let opened = open_side(Role::Target, opened, &options, None, &mut found.unseen)?;
         let end = opened.format.and_then(|format| {

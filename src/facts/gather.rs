@@ -52,6 +52,8 @@ pub struct Options {
     pub threads: usize,
     /// Read the source's WAL after the divergence too.
     pub scan_source: bool,
+    /// Only the changed blocks are wanted: no transactions, and the files are not listed.
+    pub blocks_only: bool,
 }
 
 /// Why there is no diagnosis.
@@ -371,7 +373,10 @@ impl Work<'_> {
     ) -> Result<(Read, Option<WalEnd>), DiagnoseError> {
         let major = path.format.major;
         let size = path.format.segment_size;
-        let make = || Changed::new(major, task.divergence);
+        let make = || {
+            let changed = Changed::new(major, task.divergence);
+            if self.options.blocks_only { changed.without_transactions() } else { changed }
+        };
         let run =
             |start| scan(path, start, Lsn::MAX, self.options.threads, (self.progress, task.phase), &make);
         let mut found: Scanned<Changed> = run(task.start)?;
@@ -480,7 +485,9 @@ impl Work<'_> {
     ) -> Facts {
         let wal = self.needs(&relation, divergence.as_ref(), common_checkpoint.as_ref());
         let target_backup_end = self.backup_end();
-        let archive_conflicts = self.conflicts(divergence.as_ref(), &wal);
+        let blocks_only = self.options.blocks_only;
+        let archive_conflicts =
+            if blocks_only { Vec::new() } else { self.conflicts(divergence.as_ref(), &wal) };
         let Self { target: mut ours, source: mut theirs, mut unseen, .. } = self;
         for opened in [&mut ours, &mut theirs] {
             opened.side.rejected = opened.set.rejected();
@@ -490,7 +497,11 @@ impl Work<'_> {
                 consequence: "WAL in it was not seen".into(),
             }));
         }
-        let trees = Trees::read(ours.side.dir.path(), theirs.side.dir.path());
+        let trees = if blocks_only {
+            Trees::default()
+        } else {
+            Trees::read(ours.side.dir.path(), theirs.side.dir.path())
+        };
         unseen.extend(trees.problems.iter().map(|(path, what)| Unseen {
             path: Some(path.clone()),
             what: what.clone(),

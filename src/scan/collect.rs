@@ -38,6 +38,8 @@ pub struct Changed {
     kinds: Vec<(u16, [u64; 2])>,
     events: Vec<PlacedEvent>,
     xacts: XactTable,
+    /// Transactions are remembered.
+    with_xacts: bool,
     records: u64,
     first_error: Option<(Lsn, DecodeError)>,
 }
@@ -114,9 +116,16 @@ impl Changed {
             kinds: Vec::new(),
             events: Vec::new(),
             xacts: XactTable::default(),
+            with_xacts: true,
             records: 0,
             first_error: None,
         }
+    }
+
+    /// Remembers no transactions, which costs a look-up and a few bytes for each.
+    #[must_use]
+    pub fn without_transactions(self) -> Self {
+        Self { with_xacts: false, ..self }
     }
 
     #[inline]
@@ -268,10 +277,12 @@ impl Changed {
                 for rel in &end.dropped {
                     self.event(record, after, FileEvent::Dropped(*rel));
                 }
-                self.xacts.end(record, &end);
+                if self.with_xacts {
+                    self.xacts.end(record, &end);
+                }
                 Ok(())
             }
-            op::XACT_ASSIGNMENT => {
+            op::XACT_ASSIGNMENT if self.with_xacts => {
                 let mut main = Bytes::new(self.main(record)?);
                 let (top, count) = (main.u32()?, main.u32()? as usize);
                 for _ in 0..count.min(main.remaining() / 4) {
@@ -358,7 +369,11 @@ impl Sink for Changed {
             counts[usize::from(after)] += 1;
         }
         let mut error = None;
-        let entry = if record.xid == 0 { None } else { Some(self.xacts.seen(record.xid, record.lsn)) };
+        let entry = if record.xid == 0 || !self.with_xacts {
+            None
+        } else {
+            Some(self.xacts.seen(record.xid, record.lsn))
+        };
         let by_transaction = is_by_its_transaction(kind);
         let mut fragments = Fragments::new(record, self.major);
         loop {
@@ -371,8 +386,8 @@ impl Sink for Changed {
                         self.xacts.touched(entry, relation);
                     }
                 }
-                Ok(Some(Fragment::TopLevelXid(top))) => self.xacts.assign(record.xid, top),
-                Ok(Some(Fragment::Main(_) | Fragment::Origin(_))) => {}
+                Ok(Some(Fragment::TopLevelXid(top))) if self.with_xacts => self.xacts.assign(record.xid, top),
+                Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(e) => {
                     error = Some(e);
