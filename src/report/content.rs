@@ -393,17 +393,17 @@ fn xact_table<'a>(xacts: impl Iterator<Item = &'a Xact> + Clone, facts: &Facts) 
                 time.trim_end_matches(" UTC").into(),
                 format!("{}{star}", x.xid).into(),
                 x.end_lsn.to_string().into(),
-                words::count(x.records).into(),
+                words::count(u64::from(x.records)).into(),
                 touched(x, facts, database),
             ];
             if ends {
-                let decided =
-                    x.end == XactEnd::CommittedPrepared && x.prepared_lsn.is_none_or(|lsn| Some(lsn) < fork);
+                let decided = x.end == XactEnd::CommittedPrepared
+                    && x.prepared.as_ref().is_none_or(|p| Some(p.lsn) < fork);
                 let mut end = words::xact_end(x.end).to_owned();
                 if decided {
                     "committed; prepared before the fork, only the decision is lost".clone_into(&mut end);
                 }
-                if let Some(gid) = &x.gid {
+                if let Some(gid) = x.prepared.as_ref().map(|p| &p.gid) {
                     end.push(' ');
                     end.push_str(gid);
                 }

@@ -1445,10 +1445,10 @@ impl Transaction {
             time: xact.time.map(Into::into),
             first_lsn: xact.first_lsn,
             may_begin_earlier: xact.may_begin_earlier,
-            records: xact.records,
+            records: u64::from(xact.records),
             subtransactions: xact.subxacts,
-            prepared_lsn: xact.prepared_lsn,
-            gid: xact.gid.as_deref().map(str::to_owned),
+            prepared_lsn: xact.prepared.as_ref().map(|p| p.lsn),
+            gid: xact.prepared.as_ref().map(|p| p.gid.to_string()),
             relations: facts
                 .relation_sets
                 .get(xact.relations)

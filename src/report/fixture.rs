@@ -279,14 +279,17 @@ pub fn failover() -> (TempDir, Diagnosis) {
         records: 1_000_000,
         relations: index % 3,
         subxacts: 0,
-        prepared_lsn: None,
-        gid: (end == XactEnd::Prepared).then(|| NASTY.into()),
+        prepared: (end == XactEnd::Prepared)
+            .then(|| Box::new(Prepared { lsn: Lsn(0x2FF_0000), gid: NASTY.into() })),
     };
     let mut transactions: Vec<Xact> = (0..30).map(|i| xact(i, XactEnd::Committed)).collect();
     transactions.push(xact(31, XactEnd::Prepared));
     transactions.push(xact(32, XactEnd::Aborted));
     transactions.push(Xact { time: None, ..xact(33, XactEnd::InProgress) });
-    transactions.push(Xact { prepared_lsn: Some(Lsn(0x2FF_0000)), ..xact(34, XactEnd::CommittedPrepared) });
+    transactions.push(Xact {
+        prepared: Some(Box::new(Prepared { lsn: Lsn(0x2FF_0000), gid: "gx".into() })),
+        ..xact(34, XactEnd::CommittedPrepared)
+    });
     let mut names = Names { replayed: true, problems: vec![NASTY.into()], ..Names::default() };
     names.databases.insert(5, NASTY.into());
     names.tablespaces.insert(1663, "pg_default".into());

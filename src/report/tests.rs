@@ -173,7 +173,9 @@ fn a_decision_is_told_apart_from_work() {
     let wide = TextStyle { width: 300, ..TextStyle::default() };
     let row = |diagnosis: &Diagnosis| with(&text_of(diagnosis, true, wide), " 784 ").join("\n");
     assert!(row(&diagnosis).contains("only the decision is lost"), "{}", row(&diagnosis));
-    diagnosis.facts.transactions[33].prepared_lsn = Some(Lsn(0x300_0100));
+    if let Some(prepared) = &mut diagnosis.facts.transactions[33].prepared {
+        prepared.lsn = Lsn(0x300_0100);
+    }
     assert!(row(&diagnosis).contains("committed (prepared)"), "{}", row(&diagnosis));
 }
 

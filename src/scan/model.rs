@@ -130,15 +130,22 @@ pub struct Xact {
     /// It may have written before the scanned range: its number was given out before the last common checkpoint.
     pub may_begin_earlier: bool,
     /// Records in the scanned range, its end record included.
-    pub records: u64,
+    pub records: u32,
     /// Index into [`RelationSets`] of the relations that it touched.
     pub relations: u32,
     /// Number of subtransactions that the end record names.
     pub subxacts: u32,
-    /// Its PREPARE record in the scanned range: before the divergence, only the decision is lost.
-    pub prepared_lsn: Option<Lsn>,
-    /// Global identifier of a prepared transaction.
-    pub gid: Option<Box<str>>,
+    /// For a two-phase transaction whose PREPARE lies in the scanned range; boxed, because there are few.
+    pub prepared: Option<Box<Prepared>>,
+}
+
+/// The first phase of a two-phase transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// Its PREPARE record: before the divergence, only the decision is lost.
+    pub lsn: Lsn,
+    /// Global identifier.
+    pub gid: Box<str>,
 }
 
 /// How WAL ends.

@@ -8,7 +8,7 @@ use crate::wal::Record;
 use crate::wal::rmgr::op;
 use crate::wal::xact::XactRecord;
 
-use super::model::{RelationSets, Xact, XactEnd};
+use super::model::{Prepared, RelationSets, Xact, XactEnd};
 
 /// Entries are allocated in pieces of so many, so that growing never copies them.
 const PIECE: usize = 4096;
@@ -45,7 +45,7 @@ pub struct XactTable {
     /// Subtransaction and its parent, as end records and assignments say.
     parents: Vec<(Xid, Xid)>,
     /// PREPARE records: where, when and under which name.
-    prepared: HashMap<Xid, (Lsn, Box<str>)>,
+    prepared: HashMap<Xid, Prepared>,
 }
 
 impl Default for XactTable {
@@ -241,7 +241,7 @@ impl XactTable {
         };
         if end == XactEnd::Prepared {
             let name = String::from_utf8_lossy(what.gid).into_owned().into_boxed_str();
-            self.prepared.insert(what.xid, (record.lsn, name));
+            self.prepared.insert(what.xid, Prepared { lsn: record.lsn, gid: name });
         }
         if let Some(entry) = entry_mut(&mut self.pieces, index) {
             entry.records += u32::from(record.xid != what.xid);
@@ -307,29 +307,28 @@ impl XactTable {
                 entry.set = self.sets.union(entry.set, folded.set);
             }
         }
-        let kept = self.pieces.iter().flatten().filter(|e| {
+        let kept = |e: &&Entry| {
             !e.folded && e.records > 0 && (e.end == XactEnd::InProgress || e.end_lsn >= divergence)
-        });
-        let mut list: Vec<Xact> = kept
-            .map(|e| {
-                let prepared = self.prepared.get(&e.xid);
-                Xact {
-                    xid: e.xid,
-                    end: e.end,
-                    end_lsn: e.end_lsn,
-                    time: (e.end != XactEnd::InProgress).then_some(e.time),
-                    first_lsn: e.first,
-                    // identifiers are compared modulo 2^32
-                    may_begin_earlier: (e.xid.wrapping_sub(next_xid) as i32) < 0,
-                    records: u64::from(e.records),
-                    relations: e.set,
-                    subxacts: e.subxacts,
-                    prepared_lsn: prepared.map(|p| p.0),
-                    gid: prepared.map(|p| p.1.clone()),
-                }
-            })
-            .collect();
-        list.sort_by_key(|x| (x.end == XactEnd::InProgress, x.end_lsn, x.first_lsn));
+        };
+        self.table = HashTable::new();
+        let mut list = Vec::with_capacity(self.pieces.iter().flatten().filter(kept).count());
+        // piece by piece, so that not everything is there twice
+        for piece in std::mem::take(&mut self.pieces) {
+            list.extend(piece.iter().filter(kept).map(|e| Xact {
+                xid: e.xid,
+                end: e.end,
+                end_lsn: e.end_lsn,
+                time: (e.end != XactEnd::InProgress).then_some(e.time),
+                first_lsn: e.first,
+                // identifiers are compared modulo 2^32
+                may_begin_earlier: (e.xid.wrapping_sub(next_xid) as i32) < 0,
+                records: e.records,
+                relations: e.set,
+                subxacts: e.subxacts,
+                prepared: self.prepared.remove(&e.xid).map(Box::new),
+            }));
+        }
+        list.sort_unstable_by_key(|x| (x.end == XactEnd::InProgress, x.end_lsn, x.first_lsn));
         let relations = &self.sets.relations;
         let sets = self.sets.members.iter().map(|members| {
             let mut set: Vec<RelFile> =
