@@ -385,7 +385,7 @@ fn a_history_file_that_is_none() {
     fs::remove_file(&path).unwrap();
     assert_eq!(scene.report(&path)["source"]["missing_history"], serde_json::json!([2]));
     // no terminal's controls, no bytes that are not text
-    fs::write(&path, line.replace("no recovery", "\u{1B}[31mred\u{7}\0").as_bytes().to_vec()).unwrap();
+    fs::write(&path, line.replace("no recovery", "\u{1B}[31mred\u{7}\0").as_bytes()).unwrap();
     let report = scene.report(&path);
     assert_eq!(commits(&report), Some(22));
     fs::write(&path, [line.trim_end().as_bytes(), b" \xFF\xFE\x9B\n"].concat()).unwrap();
@@ -439,10 +439,10 @@ fn a_segment_that_is_not_what_its_name_says() {
         let report = scene.report(&path);
         assert!(!report["unseen"].as_array().unwrap().is_empty());
         if path.is_dir() {
-            fs::remove_dir(&path).unwrap()
+            fs::remove_dir(&path).unwrap();
         } else {
-            fs::remove_file(&path).unwrap()
-        };
+            fs::remove_file(&path).unwrap();
+        }
     }
     // short: as far as it goes
     for length in [100_000, 98_304 + 500] {
@@ -638,7 +638,7 @@ fn files_that_may_not_be_read() {
     };
     let whole: Value = serde_json::from_str(&run().out).unwrap();
     assert_eq!(commits(&whole), Some(22));
-    let forbid = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    let forbid = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     for name in
         ["postgresql.conf", "base/5/1259", "pg_replslot", "pg_wal/archive_status", "global/pg_filenode.map"]
     {
@@ -976,7 +976,9 @@ fn with_large_segments(segno: u64, behind: (&[u8], usize)) -> Scene {
         let format = Format { major: Major::V18, system_identifier: system, segment_size: size };
         let mut craft =
             craft::Craft::new(format, 1, start, Lsn(0x3000_0000), |lsn: Lsn, bytes: &[u8; PAGE_SIZE]| {
-                if bytes[24..].iter().any(|b| *b != 0) || lsn < start.plus(1 << 20) || lsn.0 % (1 << 20) == 0
+                if bytes[24..].iter().any(|b| *b != 0)
+                    || lsn < start.plus(1 << 20)
+                    || lsn.0.is_multiple_of(1 << 20)
                 {
                     file.write_all_at(bytes, size.offset(lsn)).unwrap();
                 } else {

@@ -120,10 +120,10 @@ fn strace_lines_are_understood() {
         ),
         (r#"openat(AT_FDCWD</>, "/d/target/x", O_RDWR|O_CREAT, 0666) = 3"#, true),
         (r#"[pid 8] openat(AT_FDCWD</tmp>, "/tmp/.tmpX", O_RDWR|O_TMPFILE, 0600) = 3"#, false),
-        (r#"9 utimensat(3</d/target/x>, NULL, NULL, 0) = 0"#, true),
+        (r"9 utimensat(3</d/target/x>, NULL, NULL, 0) = 0", true),
         (r#"9 rename("/tmp/a", "/tmp/b") = 0"#, false),
-        (r#"9 mmap(NULL, 4096, PROT_READ, MAP_SHARED, 3</d/target/x>, 0) = 0x7f"#, false),
-        (r#"9 mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED, 3</d/target/x>, 0) = 0x7f"#, true),
+        (r"9 mmap(NULL, 4096, PROT_READ, MAP_SHARED, 3</d/target/x>, 0) = 0x7f", false),
+        (r"9 mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED, 3</d/target/x>, 0) = 0x7f", true),
     ] {
         assert_eq!(writes(line, "/d/"), is, "{line}");
     }
