@@ -947,7 +947,7 @@ fn nothing_but_wal_is_read_from_what_is_not_a_file() {
     assert!(!ran.out.is_empty());
 }
 
-/// A pair with one segment of 1 GB made from scratch: on timeline 1 a checkpoint and a commit, then the fork, then on the
+/// A pair with one segment of 1 GB made from scratch: on timeline 1 a checkpoint and a commit, then the divergence, then on the
 /// target `behind` (body and zero bytes of a logical message) and a commit.
 fn with_large_segments(segno: u64, behind: (&[u8], usize)) -> Scene {
     use craft::main_data;

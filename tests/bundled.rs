@@ -1,4 +1,5 @@
 //! The bundled pairs against what SQL, pg_rewind and pg_waldump said of them when they were captured.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 #[path = "common/pairs.rs"]
 mod pairs;

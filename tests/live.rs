@@ -347,7 +347,7 @@ struct Recorded {
 /// What the old primary said before it stopped.
 #[derive(Debug, Default)]
 struct Truth {
-    /// Commit time in microseconds since 1970 of every top-level transaction that committed after the fork.
+    /// Commit time in microseconds since 1970 of every top-level transaction that committed after the divergence.
     committed: BTreeMap<u64, i64>,
     aborted: BTreeSet<u64>,
     /// Subtransactions. What was rolled back to a savepoint left a record of its own, and nothing in WAL says whose
@@ -408,7 +408,7 @@ fn names(cluster: &Cluster) -> BTreeMap<(u64, u64), [String; 6]> {
 
 impl Truth {
     /// Asks the server, just before it stops: transactions from `first` on, and those of `earlier`, committed after
-    /// the fork, except subtransactions.
+    /// the divergence, except subtransactions.
     fn ask(&mut self, cluster: &Cluster, first: u64, earlier: &[u64]) {
         let mut xids: Vec<u64> = (first..next_xid(cluster)).chain(earlier.iter().copied()).collect();
         xids.retain(|x| !self.subtransactions.contains(x));
@@ -646,14 +646,14 @@ fn primary_and_standby(server: &Server) -> (Cluster, Cluster) {
     );
     let standby = primary.standby();
     standby.start();
-    // the last common checkpoint, and changes between it and the fork
+    // the last common checkpoint, and changes between it and the divergence
     primary.sql("CHECKPOINT");
     primary.sql(&rows(1501, 1800));
     primary.sql("UPDATE keyed SET n = n + 1 WHERE id < 50; INSERT INTO plain SELECT i, 'before' FROM generate_series(1, 300) i");
     (primary, standby)
 }
 
-/// The old primary goes on after the fork: everything that leaves other traces in the WAL.
+/// The old primary goes on after the divergence: everything that leaves other traces in the WAL.
 fn goes_on(old: &Cluster, truth: &mut Truth) {
     let committed = [
         rows(2001, 2400),
@@ -725,17 +725,17 @@ fn goes_on(old: &Cluster, truth: &mut Truth) {
 fn pair(server: &Server, stop: Mode) -> (Cluster, Cluster, Truth) {
     let (old, new) = primary_and_standby(server);
     let mut truth = Truth::default();
-    // open at the fork: a prepared transaction, and one of a session
+    // open at the divergence: a prepared transaction, and one of a session
     old.sql("BEGIN; INSERT INTO pending VALUES ('before'); SAVEPOINT s; INSERT INTO held VALUES (1); PREPARE TRANSACTION 'from before'");
     let earlier_prepared: u64 = old.sql("SELECT transaction FROM pg_prepared_xacts").parse().unwrap();
-    let mut session = old.session("spans the fork");
-    session.run(&old, "BEGIN; INSERT INTO plain VALUES (99, 'spans the fork')");
+    let mut session = old.session("spans the divergence");
+    session.run(&old, "BEGIN; INSERT INTO plain VALUES (99, 'spans the divergence')");
     let spanning: u64 = old
-        .sql("SELECT backend_xid FROM pg_stat_activity WHERE application_name = 'spans the fork'")
+        .sql("SELECT backend_xid FROM pg_stat_activity WHERE application_name = 'spans the divergence'")
         .parse()
         .unwrap();
     // its commit has the open transactions' records flushed
-    old.sql("INSERT INTO plain VALUES (0, 'the last before the fork')");
+    old.sql("INSERT INTO plain VALUES (0, 'the last before the divergence')");
     new.wait_for(&old);
     new.promote();
     let first = next_xid(&old);

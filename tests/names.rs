@@ -346,7 +346,7 @@ fn a_crashed_targets_catalog_is_stale_without_replay() {
     assert!(known(&names, "app", "kept_scrap") && !known(&names, "app", "scrap"));
 }
 
-/// Dropped on the target after the fork: the source still has it, and the target's dead rows agree.
+/// Dropped on the target after the divergence: the source still has it, and the target's dead rows agree.
 #[test]
 fn a_relation_dropped_on_the_target_gets_the_sources_name() {
     for scenario in ["basic-10", "basic-14", "basic-18"] {

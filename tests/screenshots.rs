@@ -1,4 +1,5 @@
 //! The pictures of the README are made by the program itself: `UPDATE_SCREENSHOTS=1 cargo test --test screenshots`.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::path::Path;
 use std::process::Command;

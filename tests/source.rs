@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers, too
 
 #[path = "common/pairs.rs"]
-#[allow(dead_code)]
 mod pairs;
 
 use std::path::Path;

@@ -41,7 +41,7 @@ pub struct ReportArgs {
     /// Read a server's log, or one message of it (- for standard input), and say whether the directories bear it out
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// Do not read the source's WAL after the fork
+    /// Do not read the source's WAL after the divergence
     #[arg(long)]
     pub no_source_wal: bool,
 }

@@ -81,7 +81,7 @@ enum Is {
     Fork,
     /// The target's minimum recovery point.
     MinimumPoint,
-    /// A position beyond the fork that the target has reached.
+    /// A position beyond the divergence that the target has reached.
     Reached,
     /// Start of the segment from which the target asks for WAL.
     AsksFrom,
@@ -106,7 +106,7 @@ impl Is {
             Self::TargetTimeline => "timeline of the target",
             Self::SourceTimeline => "timeline of the source",
             Self::Checkpoint => "latest checkpoint",
-            Self::Fork => "fork",
+            Self::Fork => "divergence",
             Self::MinimumPoint => "minimum recovery point",
             Self::Reached => "current recovery point",
             Self::AsksFrom => "requested starting point",
@@ -205,7 +205,7 @@ const PATTERNS: &[Pattern] = &[
     pattern(&["FP04", "FP01", "FP03", "FP02"], "This server's history forked from timeline %u at %L", &[TargetTimeline, Fork], "Where the source left the timeline that the target asks for."),
     pattern(&["FP05", "FP41"], "highest timeline %u of the primary is behind recovery timeline %u", &[SourceTimeline, TargetTimeline], "The target is on a timeline that the source does not know: it was promoted itself, or took an orphan history file from the archive."),
     pattern(&["FP05"], "this node's timeline is ahead of the rejoin target", &[], "repmgr: the node that shall rejoin was promoted later than the one it shall follow. Somebody has to decide which branch stays."),
-    pattern(&["FP06", "FP03", "FP01"], "requested timeline %u does not contain minimum recovery point %L on timeline %u", &[Requested, MinimumPoint, TargetTimeline], "The data files hold changes from a point that is not on that timeline in the source's history: the target replayed past the fork, or was rewound while the source's control file still named its old timeline."),
+    pattern(&["FP06", "FP03", "FP01"], "requested timeline %u does not contain minimum recovery point %L on timeline %u", &[Requested, MinimumPoint, TargetTimeline], "The data files hold changes from a point that is not on that timeline in the source's history: the target replayed past the divergence, or was rewound while the source's control file still named its old timeline."),
     pattern(&["FP07", "FP08"], "source and target cluster are on the same timeline", &[], SAME_TIMELINE),
     pattern(&["FP09", "FP07", "FP08", "FP03"], "no rewind required", &[], NO_REWIND),
     pattern(&["FP10", "FP05"], "requested timeline %u is not in this server's history", &[TargetTimeline], "The target asks for a timeline that the source never went through."),
@@ -232,7 +232,7 @@ const PATTERNS: &[Pattern] = &[
     pattern(&["FP17"], "restore_command is not set in the target cluster", &[], NO_CONFIGURATION),
     pattern(&["FP17"], "\"restore_command\" is not set in the target cluster", &[], NO_CONFIGURATION),
     pattern(&["FP18", "FP16"], "for target server to complete crash recovery", &[], "pg_rewind recovers the target with a single-user server, which writes checkpoints to it and may recycle WAL that is needed."),
-    pattern(&["FP18", "FP16"], "database system was not properly shut down; automatic recovery in progress", &[], "The server recovers from a crash. On an old primary that writes WAL beyond the fork and may recycle what a rewind needs."),
+    pattern(&["FP18", "FP16"], "database system was not properly shut down; automatic recovery in progress", &[], "The server recovers from a crash. On an old primary that writes WAL beyond the divergence and may recycle what a rewind needs."),
     pattern(&["FP19"], "could not find previous WAL record at %L", &[Record], MISSING_WAL),
     pattern(&["FP19", "FP22", "FP31"], "could not read WAL record at %L", &[Record], "pg_rewind could not read the target's WAL at this point: it is missing, damaged, or was overwritten by an earlier attempt."),
     pattern(&["FP19"], "could not open file \"%s\": No such file or directory", &[Segment], MISSING_WAL),
@@ -667,7 +667,7 @@ mod tests {
                 ("requested timeline", "2"),
                 ("latest checkpoint", "0/F5ED78"),
                 ("timeline of the target", "1"),
-                ("fork", "0/F0C968")
+                ("divergence", "0/F0C968")
             ]
         );
         assert_eq!(one(&stderr.replace("0/F5ED78", "0/F0C968")).code, "FP02");

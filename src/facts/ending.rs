@@ -75,7 +75,7 @@ pub fn classify(
         _ if is_future(&shown) => future_kind(&shown),
         Problem::ShortFile { .. } => EndKind::Torn,
         _ => match &file {
-            Some(file) => within(path, file, stopped, &shown)?,
+            Some(file) => within(path, file, stopped, &shown),
             None => EndKind::Torn,
         },
     };
@@ -117,21 +117,16 @@ const fn future_kind(problem: &Problem) -> EndKind {
 }
 
 /// A bad record on a good page: is the rest of the page empty, remains of the segment's earlier use, or a torn record?
-fn within(
-    path: &WalPath<'_>,
-    file: &PathSegment,
-    stopped: &Stopped,
-    problem: &Problem,
-) -> Result<EndKind, Cancelled> {
+fn within(path: &WalPath<'_>, file: &PathSegment, stopped: &Stopped, problem: &Problem) -> EndKind {
     let size = path.format.segment_size;
     let at = problem.at();
     let mut page = [0; PAGE_SIZE];
     if read_pages(&file.segment, size.offset(at.page_start()), &mut page, at).is_err() {
-        return Ok(EndKind::Torn);
+        return EndKind::Torn;
     }
     let rest = page.get(at.page_offset()..).unwrap_or_default();
     if stopped.partial.is_none() && rest.iter().all(|&b| b == 0) {
-        return Ok(EndKind::Zeros);
+        return EndKind::Zeros;
     }
     // a receiver writes whole records into a recycled page and leaves the rest of it as it was; a record that was being
     // written when the server died points back to the one before it
@@ -140,7 +135,7 @@ fn within(
         .and_then(|b| b.first_chunk())
         .is_some_and(|b| u64::from_le_bytes(*b) == stopped.last.0);
     let torn = matches!(problem, Problem::Checksum { .. }) || stopped.partial.is_some() || links_back;
-    Ok(if torn { EndKind::Torn } else { EndKind::Recycled })
+    if torn { EndKind::Torn } else { EndKind::Recycled }
 }
 
 /// The first valid record behind the place at which reading stopped, on a page that is valid where it stands.

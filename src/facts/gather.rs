@@ -231,10 +231,9 @@ impl Work<'_> {
                 let timeline = ours
                     .entries
                     .iter()
-                    .filter(|e| {
+                    .rfind(|e| {
                         record_start(e.begin, format.segment_size.bytes()) < lsn || e.begin == Lsn::INVALID
                     })
-                    .next_back()
                     .map_or(prefix.timeline, |e| e.timeline);
                 Some(Divergence { lsn, timeline, shown_by: DivergenceProof::Records, pg_rewind: by_history })
             }
@@ -311,13 +310,12 @@ impl Work<'_> {
         let store = self.store_for_target(divergence.map(|d| d.lsn), format);
         let path = self.target.path(format, &store);
         let control = self.target.control();
-        let start = match common {
-            Some(common) => Start::Record(common.lsn),
-            None => {
-                let from = divergence.map_or(control.checkpoint, |d| d.lsn);
-                let lowest = format.segment_size.segno(control.checkpoint_copy.redo.min(from));
-                Start::Page(readable_before(&path, from, lowest))
-            }
+        let start = if let Some(common) = common {
+            Start::Record(common.lsn)
+        } else {
+            let from = divergence.map_or(control.checkpoint, |d| d.lsn);
+            let lowest = format.segment_size.segno(control.checkpoint_copy.redo.min(from));
+            Start::Page(readable_before(&path, from, lowest))
         };
         let task = Task {
             start,

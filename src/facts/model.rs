@@ -323,7 +323,7 @@ pub struct Facts {
     pub wal: WalNeeds,
     /// Names of the target's relations, and the source's where the target has none for the numbers.
     pub names: Names,
-    /// The other way round: after the fork both sides give out the same numbers, for different relations.
+    /// The other way round: after the divergence both sides give out the same numbers, for different relations.
     pub source_names: Names,
     /// Both trees of files, compared.
     pub trees: Trees,

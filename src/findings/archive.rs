@@ -158,7 +158,7 @@ fn still_waiting(pair: &Pair<'_>) -> Option<Finding> {
     Some(
         finding("FP81", Severity::Info)
             .explain(format!(
-                "{} of the target from after the fork {} not been archived ({}). A server that is started on the target \
+                "{} of the target from after the divergence {} not been archived ({}). A server that is started on the target \
                  sends {} to the archive, beside the source's WAL.",
                 plural(waiting.len() as u64, "segment"),
                 if waiting.len() == 1 { "has" } else { "have" },

@@ -30,8 +30,8 @@ const fn by_log(code: &'static str, title: &'static str, reason: &'static str) -
 
 /// Every code: FP01 to FP45 are the rows of the catalogue of rejoin failures, FP60 and up are forkpoint's own.
 pub const CODES: &[Code] = &[
-    by_files("FP01", "The target wrote WAL after the fork"),
-    by_files("FP02", "Only the target's shutdown checkpoint lies after the fork"),
+    by_files("FP01", "The target wrote WAL after the divergence"),
+    by_files("FP02", "Only the target's shutdown checkpoint lies after the divergence"),
     by_files("FP03", "The target is a standby that got further than the promoted server"),
     by_files("FP04", "The source will not stream from where the target asks to start"),
     by_files("FP05", "The target's timeline is newer than the source's"),
@@ -47,7 +47,7 @@ pub const CODES: &[Code] = &[
     by_files("FP15", "Neither data checksums nor wal_log_hints: changed hint bits left no trace in the WAL"),
     by_files("FP16", "The target was not shut down cleanly"),
     by_files("FP17", "The target has no postgresql.conf where pg_rewind looks for it"),
-    by_files("FP18", "The target was started or recovered again after the fork"),
+    by_files("FP18", "The target was started or recovered again after the divergence"),
     by_files("FP19", "WAL that pg_rewind has to read is not in the target's WAL directory"),
     by_log(
         "FP20",
@@ -89,10 +89,10 @@ pub const CODES: &[Code] = &[
     by_files("FP39", "Both branches made a tablespace with the same OID"),
     by_files("FP40", "Two WAL segments of one name with different content: two servers wrote one timeline"),
     by_files("FP41", "A history file in the archive that is not on the source's line"),
-    by_files("FP42", "Nothing is lost: after the fork there is only maintenance"),
+    by_files("FP42", "Nothing is lost: after the divergence there is only maintenance"),
     by_files("FP43", "The higher LSN is on the older timeline"),
     by_files("FP44", "Data checksums are on for one side only"),
-    by_files("FP45", "The consumer of a logical slot is ahead of the fork"),
+    by_files("FP45", "The consumer of a logical slot is ahead of the divergence"),
     by_files("FP60", "A server runs on the directory"),
     by_files("FP61", "The target would start as a second primary"),
     by_files("FP62", "The target is not told where its primary is"),
@@ -106,7 +106,7 @@ pub const CODES: &[Code] = &[
     by_files("FP70", "The target was rewound by pg_rewind and not started since"),
     by_files("FP71", "The source was not shut down cleanly"),
     by_files("FP72", "The two directories are probably given the wrong way round"),
-    by_files("FP73", "A tablespace was made on the source after the fork"),
+    by_files("FP73", "A tablespace was made on the source after the divergence"),
     by_files("FP74", "The source has a backup_label"),
     by_files("FP75", "The target's files are older than the last common checkpoint"),
     by_files("FP76", "recovery.conf and this major do not go together"),
@@ -114,7 +114,7 @@ pub const CODES: &[Code] = &[
     by_files("FP78", "recovery.signal: the target would recover and then promote itself"),
     by_files("FP79", "full_page_writes is off on the source"),
     by_files("FP80", "A history file is missing"),
-    by_files("FP81", "WAL of the target after the fork is still waiting to be archived"),
+    by_files("FP81", "WAL of the target after the divergence is still waiting to be archived"),
 ];
 
 /// The title of a code; empty for one that does not exist.

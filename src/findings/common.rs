@@ -87,7 +87,7 @@ impl<'a> Pair<'a> {
             && !self.rewound_by_pg_rewind()
     }
 
-    /// The target is a cleanly stopped standby that received WAL past the fork and replayed none of it.
+    /// The target is a cleanly stopped standby that received WAL past the divergence and replayed none of it.
     pub fn only_received(&self) -> bool {
         let Some((fork, _)) = self.fork() else { return false };
         self.target().control.state == DbState::ShutDownInRecovery

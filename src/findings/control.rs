@@ -99,7 +99,7 @@ fn no_hints(pair: &Pair<'_>) -> Option<Finding> {
     Some(
         finding("FP15", Severity::Error)
             .explain(
-                "On the target neither data checksums nor wal_log_hints were on. Hint bits that it set after the fork \
+                "On the target neither data checksums nor wal_log_hints were on. Hint bits that it set after the divergence \
                  changed pages without a record in the WAL; the WAL therefore does not name every block to copy, and \
                  pg_rewind refuses.",
             )

@@ -313,7 +313,7 @@ fn same_tablespace_oid(pair: &Pair<'_>) -> Option<Finding> {
     Some(
         finding("FP39", Severity::Error)
             .explain(format!(
-                "Both sides made a tablespace after the fork, and both got OID {oid}: on the target it is {here}, on the \
+                "Both sides made a tablespace after the divergence, and both got OID {oid}: on the target it is {here}, on the \
                  source {there}. pg_rewind keeps the target's link and writes the source's files through it."
             ))
             .proof(both.iter().flat_map(|((oid, t, at), (_, s, from))| {

@@ -395,7 +395,7 @@ fn base_backup(pair: &Pair<'_>) -> Option<Finding> {
             .logs([format!("LOG:  starting backup recovery with redo LSN {start}")])
             .remedy(if pair.way == Way::Rewind {
                 "Start it once as a standby until it says \"consistent recovery state reached\", stop it, and ask again; \
-                 or take a backup from before the fork."
+                 or take a backup from before the divergence."
             } else {
                 "Keep backup_label where it is: without it the server starts from the wrong checkpoint."
             }),

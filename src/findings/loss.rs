@@ -32,7 +32,7 @@ fn maintenance_only(pair: &Pair<'_>) -> Option<Finding> {
     Some(
         finding("FP42", Severity::Info)
             .explain(format!(
-                "After the fork at {fork} on timeline {timeline} the target wrote {} and not one of a transaction that \
+                "After the divergence at {fork} on timeline {timeline} the target wrote {} and not one of a transaction that \
                  committed: vacuum, pruning, hint bits, checkpoints, work that was rolled back. A rewind discards no \
                  data.",
                 plural(records, "record")

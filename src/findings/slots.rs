@@ -131,7 +131,7 @@ fn ahead_of_the_fork(pair: &Pair<'_>) -> Option<Finding> {
     Some(
         finding("FP45", Severity::Warning)
             .explain(format!(
-                "The consumer of {} has confirmed changes beyond the fork at {fork} on timeline {timeline}. It has seen \
+                "The consumer of {} has confirmed changes beyond the divergence at {fork} on timeline {timeline}. It has seen \
                  transactions that the source does not have, and they stay in its database after the rewind.",
                 some_of(ahead.iter().map(|s| format!("{} (up to {})", s.name, s.confirmed_flush)), 4)
             ))

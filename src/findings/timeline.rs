@@ -112,7 +112,7 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
         return Some(
             finding("FP02", Severity::Error)
                 .explain(format!(
-                    "The target was stopped cleanly, and the record at the fork, {fork} on timeline {timeline}, is \
+                    "The target was stopped cleanly, and the record at the divergence, {fork} on timeline {timeline}, is \
                      its shutdown checkpoint, which the source missed. Nothing follows it, so no transaction is \
                      lost; but the target counts as {bytes} ahead and cannot follow before that is undone."
                 ))
@@ -128,7 +128,7 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
         let (what, remedy) = if pair.only_received() {
             (
                 format!(
-                    "It only received WAL past the fork ({bytes} after {fork} on timeline {timeline}) and did not \
+                    "It only received WAL past the divergence ({bytes} after {fork} on timeline {timeline}) and did not \
                      replay it: its data files hold nothing beyond {fork}. pg_rewind says \"no rewind required\", \
                      and the server replays that WAL as soon as it starts."
                 ),
@@ -144,7 +144,7 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
         } else {
             (
                 format!(
-                    "It {} WAL past the fork ({bytes} after {fork} on timeline {timeline}), so that its data files {} \
+                    "It {} WAL past the divergence ({bytes} after {fork} on timeline {timeline}), so that its data files {} \
                      changes that the source never had.",
                     if cleanly_stopped(control.state) {
                         "replayed"
@@ -187,7 +187,7 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
             .proof(proof)
             .logs(log)
             .remedy(
-                "Save what is lost if it matters, then rewind the target to the fork with pg_rewind. Do not edit \
+                "Save what is lost if it matters, then rewind the target to the divergence with pg_rewind. Do not edit \
                  history files, and do not use pg_resetwal: either hides the divergence and leaves wrong data.",
             ),
     )
@@ -629,7 +629,7 @@ fn higher_lsn(pair: &Pair<'_>) -> Option<Finding> {
         finding("FP43", Severity::Info)
             .explain(format!(
                 "The target's WAL ends at {} on timeline {}, the source's at {} on timeline {}. Whatever chooses a new \
-                 primary by the LSN alone takes the target, and then the source's transactions after the fork are the \
+                 primary by the LSN alone takes the target, and then the source's transactions after the divergence are the \
                  ones that vanish.",
                 t.lsn, target.lineage.timeline, s.lsn, source.lineage.timeline
             ))

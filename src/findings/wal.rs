@@ -98,7 +98,7 @@ fn missing_to_find_blocks(pair: &Pair<'_>) -> Option<Finding> {
         return Some(
             finding("FP19", Severity::Error)
                 .explain(format!(
-                    "No checkpoint before the fork at {fork} could be found in the target's WAL: it has been recycled \
+                    "No checkpoint before the divergence at {fork} could be found in the target's WAL: it has been recycled \
                      or cannot be read. Without it nobody can say which blocks the target changed."
                 ))
                 .proof([wal_says(timeline, fork, "no checkpoint record before this point was found")])
@@ -121,7 +121,7 @@ fn missing_to_find_blocks(pair: &Pair<'_>) -> Option<Finding> {
     let from = if facts.common_checkpoint.is_some() {
         format!("the last common checkpoint at {}", need.from)
     } else {
-        format!("the last checkpoint before the fork (it was not found; at the latest {})", need.from)
+        format!("the last checkpoint before the divergence (it was not found; at the latest {})", need.from)
     };
     let range = format!("from {from} to the end of the target's WAL at {}", need.to);
     Some(if holes.is_empty() {
@@ -201,12 +201,12 @@ fn started_again(pair: &Pair<'_>) -> Option<Finding> {
         pair.facts.wal.find_blocks.as_ref().and_then(|n| n.segments.first()).is_some_and(|s| !s.on_target);
     let severity = if only || lost_start { Severity::Warning } else { Severity::Info };
     let mut text = format!(
-        "After the fork at {fork} the target's WAL holds {stops} shutdown checkpoints: it was started, or recovered by \
+        "After the divergence at {fork} the target's WAL holds {stops} shutdown checkpoints: it was started, or recovered by \
          a single-user server as pg_rewind does, and stopped again."
     );
     if only {
-        text += " Nothing but these checkpoints lies after the fork: the target could have followed as it was, and \
-                 being started is what pushed it past the fork.";
+        text += " Nothing but these checkpoints lies after the divergence: the target could have followed as it was, and \
+                 being started is what pushed it past the divergence.";
     }
     if lost_start {
         text += " Each checkpoint lets the server recycle old WAL, and the segment with the last common checkpoint is \
@@ -661,9 +661,9 @@ fn removed_by_pg_rewind(pair: &Pair<'_>) -> Option<Finding> {
                 names(doomed.iter().copied()),
                 pair.major,
                 if pair.major >= Major::V15 {
-                    ", except for what lies between the last common checkpoint and the fork"
+                    ", except for what lies between the last common checkpoint and the divergence"
                 } else if pair.major == Major::V14 {
-                    " (late minors of 14 keep what lies between the last common checkpoint and the fork)"
+                    " (late minors of 14 keep what lies between the last common checkpoint and the divergence)"
                 } else {
                     ""
                 }

@@ -95,7 +95,7 @@ pub fn text(facts: &Facts, filter: Option<&Filter>, width: usize, out: &mut dyn 
         writeln!(out, "{}", words::clean(&facts.relation_name(r.rel)))?;
         let path = r.rel.path(r.fork, &super::dto::version_dir(&facts.target.control));
         writeln!(out, "  {} {path}", r.fork)?;
-        for (word, changes) in [("before the fork", &r.before), ("after the fork", &r.after)] {
+        for (word, changes) in [("before the divergence", &r.before), ("after the divergence", &r.after)] {
             if let Some(changes) = changes {
                 one(word, changes, width, out)?;
             }

@@ -171,7 +171,7 @@ fn figures(facts: &Facts, blocks: &mut Vec<Block>) {
             Some((lsn, timeline)) => format!("; pg_rewind would take {lsn} on timeline {timeline}"),
             None => "; pg_rewind would say \"no rewind required\"".into(),
         };
-        add("Fork", format!("{} on timeline {}, {proof}{pg_rewind}", fork.0, fork.1).into());
+        add("Divergence", format!("{} on timeline {}, {proof}{pg_rewind}", fork.0, fork.1).into());
     }
     if let Some(c) = &facts.common_checkpoint {
         let kind = if c.shutdown { "shutdown" } else { "online" };
@@ -199,7 +199,7 @@ fn figures(facts: &Facts, blocks: &mut Vec<Block>) {
     }
     let after = |end: Option<Lsn>| Some(words::bytes(end?.since(facts.divergence.as_ref()?.lsn)));
     if let Some(bytes) = after(facts.target.end.as_ref().map(|e| e.lsn)) {
-        add("Target after the fork", format!("{bytes} of WAL").into());
+        add("Target after the divergence", format!("{bytes} of WAL").into());
     }
     if let Some(bytes) = after(facts.source.end.as_ref().map(|e| e.lsn)) {
         let changed = facts.source_scan.as_ref().map_or_else(
@@ -214,7 +214,7 @@ fn figures(facts: &Facts, blocks: &mut Vec<Block>) {
                 format!(", {} changed", words::counted(blocks, "block"))
             },
         );
-        add("Source after the fork", format!("{bytes} of WAL{changed}").into());
+        add("Source after the divergence", format!("{bytes} of WAL{changed}").into());
     }
     if let Some(scan) = &facts.target_scan {
         let sums = scan.changes.relations.iter().fold((0, 0), |(all, after), r| {
@@ -226,7 +226,7 @@ fn figures(facts: &Facts, blocks: &mut Vec<Block>) {
         add(
             "Changed on the target",
             format!(
-                "{} ({}) of {} since the last common checkpoint, {} after the fork; {} read",
+                "{} ({}) of {} since the last common checkpoint, {} after the divergence; {} read",
                 words::counted(sums.0, "block"),
                 words::block_bytes(sums.0),
                 words::counted(relations.len() as u64, "relation"),
@@ -239,7 +239,7 @@ fn figures(facts: &Facts, blocks: &mut Vec<Block>) {
             let both: u64 = dto::common(&scan.changes, &source.changes)
                 .map(|(_, _, a, b)| a.blocks.common(&b.blocks))
                 .sum();
-            add("Changed on both", format!("{} after the fork", words::counted(both, "block")).into());
+            add("Changed on both", format!("{} after the divergence", words::counted(both, "block")).into());
         }
     }
     blocks.push(Block::Heading("The two sides".into()));
@@ -263,7 +263,7 @@ fn relation(facts: &Facts) -> Inline {
         Relation::TargetBehind => {
             "the target is an ancestor: all of its WAL is in the source's history".into()
         }
-        Relation::Diverged => "diverged: both wrote WAL of their own after the fork".into(),
+        Relation::Diverged => "diverged: both wrote WAL of their own after the divergence".into(),
         Relation::Twins { timeline } => {
             format!("twins: timeline {timeline} exists twice, with different records").into()
         }
@@ -336,7 +336,7 @@ fn transactions(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
         only_database(facts).map_or_else(String::new, |database| format!(" from database {database}"));
     blocks.push(Block::Heading(format!("Transactions that a rewind discards{place}")));
     if lost_count == 0 {
-        blocks.push(Block::Para("None was committed after the fork.".into()));
+        blocks.push(Block::Para("None was committed after the divergence.".into()));
     } else {
         let shown = lost.clone().take(detail.rows());
         blocks.push(xact_table(shown, facts));
@@ -401,7 +401,8 @@ fn xact_table<'a>(xacts: impl Iterator<Item = &'a Xact> + Clone, facts: &Facts) 
                     && x.prepared.as_ref().is_none_or(|p| Some(p.lsn) < fork);
                 let mut end = words::xact_end(x.end).to_owned();
                 if decided {
-                    "committed; prepared before the fork, only the decision is lost".clone_into(&mut end);
+                    "committed; prepared before the divergence, only the decision is lost"
+                        .clone_into(&mut end);
                 }
                 if let Some(gid) = x.prepared.as_ref().map(|p| &p.gid) {
                     end.push(' ');
@@ -534,7 +535,7 @@ fn events(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
         Some(name) => format!("tablespace {name}"),
         None => format!("tablespace {oid}"),
     };
-    blocks.push(Block::Heading("Files made, cut and dropped after the fork".into()));
+    blocks.push(Block::Heading("Files made, cut and dropped after the divergence".into()));
     blocks.push(Block::List {
         numbered: false,
         items: after

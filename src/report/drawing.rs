@@ -5,7 +5,7 @@ use crate::diagnosis::Diagnosis;
 use crate::facts::{Relation, Role, Side};
 use crate::pg::{Lsn, TimelineId};
 
-/// Column of the last common checkpoint, of the fork, and of the ends.
+/// Column of the last common checkpoint, of the divergence, and of the ends.
 const CHECKPOINT: usize = 7;
 const FORK: usize = 20;
 const END: usize = 33;
@@ -59,7 +59,7 @@ pub fn draw(diagnosis: &Diagnosis) -> Vec<String> {
             }
         }
     }
-    let label = if target_on && source_on || !same_line(source) { "fork" } else { "common up to" };
+    let label = if target_on && source_on || !same_line(source) { "divergence" } else { "common up to" };
     lines.push(branch(format!("{label} {fork} on timeline {}", divergence.timeline)));
     if let Some(checkpoint) = checkpoint {
         lines.push(format!(

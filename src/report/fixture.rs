@@ -317,7 +317,7 @@ pub fn failover() -> (TempDir, Diagnosis) {
     let finding = |code, severity| Finding {
         code,
         severity,
-        title: format!("The target wrote past the fork {NASTY}"),
+        title: format!("The target wrote past the divergence {NASTY}"),
         explanation: format!("Its checkpoint lies {NASTY} behind it; the conninfo is password={PASSWORD}"),
         evidence: vec![
             Evidence {

@@ -90,7 +90,7 @@ fn the_picture_of_a_failover() {
   ─────●────────────┬────────────╳ target 0/4000000, timeline 1
        │            │
        │            └────────────▶ source 0/5000000, timeline 2
-       │            fork 0/3000000 on timeline 1
+       │            divergence 0/3000000 on timeline 1
        last common checkpoint 0/2000060, redo 0/2000028";
     assert_eq!(picture, expected);
 }
@@ -108,7 +108,7 @@ fn other_pictures() {
   ──────────────────┬ the target ends at 0/3000000
                     │
                     └────────────▶ source 0/5000000, timeline 2
-                    fork 0/3000000 on timeline 1";
+                    divergence 0/3000000 on timeline 1";
     assert_eq!(draw(&diagnosis), switchover);
     diagnosis.facts.source.lineage.timeline = 1;
     let standby = "  timeline 1
@@ -378,7 +378,7 @@ fn blocks_of_one_relation() {
     let mut out = Vec::new();
     blocks::text(facts, None, 80, &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
-    assert!(text.contains("after the fork: 6 blocks, 40 references, 4 images"), "{text}");
+    assert!(text.contains("after the divergence: 6 blocks, 40 references, 4 images"), "{text}");
     assert!(text.contains("\n    2-5 70000 70002\n"), "{text}");
     assert!(text.contains("16999/5/16400\n  vm pg_tblspc/"), "{text}");
     assert!(!text.chars().any(|c| c != '\n' && words::unsafe_char(c)));
@@ -391,7 +391,7 @@ fn snapshots_as_text_and_json() {
     let snapshot = |path: &str, action, recommended| Snapshot {
         path: PathBuf::from(path),
         action,
-        why: format!("it ends before the fork, password={PASSWORD}"),
+        why: format!("it ends before the divergence, password={PASSWORD}"),
         end: facts.target.end.clone(),
         wal: facts.wal.follow.clone(),
         recommended,

@@ -295,8 +295,10 @@ pub const fn unrelated(why: &Unrelated) -> &'static str {
 /// What is lost, in words.
 pub fn loss(loss: &Loss) -> String {
     match loss {
-        Loss::Nothing => "nothing: the target has no WAL after the fork".into(),
-        Loss::ShutdownCheckpointOnly => "nothing: only the shutdown checkpoint lies after the fork".into(),
+        Loss::Nothing => "nothing: the target has no WAL after the divergence".into(),
+        Loss::ShutdownCheckpointOnly => {
+            "nothing: only the shutdown checkpoint lies after the divergence".into()
+        }
         Loss::MaintenanceOnly => {
             "no committed transaction: only maintenance (vacuum, pruning, hints, checkpoints, aborted work)"
                 .into()

@@ -61,10 +61,10 @@ pub fn scan<C: Collector>(
     }
     let mut collector = make();
     let stop = walk(path, start, limit, &mut collector, progress, &mut Vec::new())?;
-    Ok(finish(collector, stop))
+    Ok(finish(collector, &stop))
 }
 
-fn finish<C>(collector: C, stop: Stop) -> Scanned<C> {
+fn finish<C>(collector: C, stop: &Stop) -> Scanned<C> {
     Scanned {
         collector,
         last: stop.last,
@@ -186,6 +186,6 @@ fn in_parallel<C: Collector>(
     }
     Ok(whole.map(|mut stop| {
         stop.next = record_start(stop.next, size.bytes());
-        finish(collector, stop)
+        finish(collector, &stop)
     }))
 }
