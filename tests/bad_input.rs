@@ -1028,7 +1028,6 @@ fn segments_of_a_gigabyte() {
 }
 
 #[test]
-#[ignore = "scan/run.rs: `cut += STRETCH` overflows there"]
 fn the_last_segment_that_there_can_be() {
     let scene = with_large_segments((1 << 34) - 1, (&craft::main_data(&[0; 40]), 0));
     let report = scene.report(&scene.at("target"));
@@ -1049,7 +1048,6 @@ fn the_last_segment_that_there_can_be() {
 }
 
 #[test]
-#[ignore = "writes a gigabyte; scan/walk.rs: `Every` wants every record whole"]
 fn a_record_of_almost_a_gigabyte() {
     let length = 900 << 20;
     let head = [&[254][..], &(length as u32).to_le_bytes()].concat();

@@ -108,7 +108,10 @@ fn by_name(set: &WalSet, timeline: TimelineId, segno: u64, at: Lsn) -> Option<Pr
 const fn is_future(problem: &Problem) -> bool {
     matches!(
         problem,
-        Problem::PageAddress { .. } | Problem::Magic { magic: 0, .. } | Problem::OutOfSequence { .. }
+        Problem::PageAddress { .. }
+            | Problem::Magic { magic: 0, .. }
+            | Problem::OutOfSequence { .. }
+            | Problem::LaterTimeline { .. }
     )
 }
 

@@ -93,10 +93,17 @@ struct WithOther<'a> {
 
 impl Segments for WithOther<'_> {
     fn open(&self, timeline: u32, segno: u64) -> Option<Segment> {
-        let other = || {
-            if segno < self.common_below { Segments::open(self.other, timeline, segno) } else { None }
-        };
-        Segments::open(self.own, timeline, segno).or_else(other)
+        let own = Segments::open(self.own, timeline, segno);
+        let whole = own.as_ref().is_some_and(|s| s.len == self.own.segment_size().bytes());
+        if whole || segno >= self.common_below {
+            return own;
+        }
+        // one that is cut short is better than none, and the other side's whole one better than that
+        let other = Segments::open(self.other, timeline, segno);
+        match (own, other) {
+            (Some(own), Some(other)) if own.len >= other.len => Some(own),
+            (own, other) => other.or(own),
+        }
     }
 }
 

@@ -119,10 +119,11 @@ fn in_parallel<C: Collector>(
     let from = start.position();
     // stretches begin at multiples of their size, hence of the segment's unless that is larger
     let mut cuts = vec![from];
-    let mut cut = (from.0 / STRETCH + 1) * STRETCH;
+    let mut cut = (from.0 / STRETCH).saturating_add(1).saturating_mul(STRETCH);
     while cut < extent.0 {
         cuts.push(Lsn(cut));
-        cut += STRETCH;
+        let Some(next) = cut.checked_add(STRETCH) else { break };
+        cut = next;
     }
     let taken = AtomicUsize::new(0);
     let stops: Mutex<Vec<(usize, Stop)>> = Mutex::new(Vec::with_capacity(cuts.len()));

@@ -3,6 +3,7 @@
 use crate::pg::{Lsn, TimelineId};
 use crate::wal::framer::{Flow, Framer, Sink};
 use crate::wal::page::{LONG_HEADER, SHORT_HEADER};
+use crate::wal::rmgr::id;
 use crate::wal::{PAGE_SIZE, Problem, Record};
 
 use super::path::{PathSegment, WalPath, read_pages};
@@ -88,6 +89,7 @@ pub fn walk<S: Sink>(
             }
             if let Some(segment) = path.open(segno) {
                 timeline = segment.timeline;
+                framer.set_newest(segment.timeline);
                 // a timeline that ends with the segment cuts nothing off: the next one begins in the next file
                 let all_of_it = segment.valid_to >= size.start(segno + 1);
                 framer.set_limit(if all_of_it { limit } else { limit.min(segment.valid_to) });
@@ -142,7 +144,7 @@ pub fn walk<S: Sink>(
     })
 }
 
-/// Reads the one record at `lsn`, whole.
+/// Reads the one record at `lsn`; whole if it is of the resource manager XLOG, else at least its headers.
 ///
 /// # Errors
 /// What is there is no valid record.
@@ -167,8 +169,9 @@ pub fn read_record<T>(
 struct Every<F>(F);
 
 impl<F: FnMut(&Record<'_>) -> bool> Sink for Every<F> {
-    fn wants_whole(&self, _: u8, _: u8) -> bool {
-        true
+    // a checkpoint or the end of a recovery; a logical message may have a gigabyte
+    fn wants_whole(&self, rmid: u8, _: u8) -> bool {
+        rmid == id::XLOG
     }
 
     fn record(&mut self, record: &Record<'_>) -> bool {
@@ -176,7 +179,7 @@ impl<F: FnMut(&Record<'_>) -> bool> Sink for Every<F> {
     }
 }
 
-/// Goes through whole records; `take` returns false to stop.
+/// Goes through records, whole as in [`read_record`]; `take` returns false to stop.
 ///
 /// # Errors
 /// Cancelled.

@@ -571,10 +571,9 @@ mod tests {
         assert_eq!(control.problems(&read), [ControlProblem::FileSize { found: 4096 }]);
         fs::write(&file, b"").unwrap();
         let error = dir.control().unwrap_err().to_string();
-        assert!(
-            error
-                .contains("pg_control: the control file ends too early: 4 bytes wanted at offset 8, 0 there")
-        );
+        assert!(error.contains(
+            "pg_control: the control file ends too early: 4 bytes wanted at offset 8, 0 there; restore it"
+        ));
         File::create(&file).unwrap().set_len(1 << 40).unwrap();
         assert!(matches!(dir.control(), Err(ControlReadError::Read(ReadError::TooLarge { .. }))));
         fs::remove_file(&file).unwrap();

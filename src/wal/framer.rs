@@ -62,6 +62,7 @@ pub struct Framer {
     state: State,
     partial: Partial,
     timeline: TimelineId,
+    newest: TimelineId,
     prev: Lsn,
     next: Lsn,
     first: Option<(Lsn, Lsn)>,
@@ -110,6 +111,7 @@ impl Framer {
             state,
             partial: Partial::default(),
             timeline: 0,
+            newest: TimelineId::MAX,
             prev: Lsn::INVALID,
             next: Lsn::INVALID,
             first: None,
@@ -120,6 +122,11 @@ impl Framer {
     /// Changes where records are no longer begun, for the pages to come.
     pub const fn set_limit(&mut self, limit: Lsn) {
         self.limit = limit;
+    }
+
+    /// Pages to come may not be of a later timeline than this one, that of their file.
+    pub const fn set_newest(&mut self, timeline: TimelineId) {
+        self.newest = timeline;
     }
 
     /// Start of the last valid record; 0/0 before the first.
@@ -174,6 +181,9 @@ impl Framer {
         let header = PageHeader::check(page, at, &self.format)?;
         if header.timeline < self.timeline {
             return Err(Problem::OutOfSequence { at, found: header.timeline, after: self.timeline });
+        }
+        if header.timeline > self.newest {
+            return Err(Problem::LaterTimeline { at, found: header.timeline, file: self.newest });
         }
         self.timeline = header.timeline;
         let mut pos = header.size;

@@ -38,6 +38,12 @@ pub enum Problem {
         found: TimelineId,
         after: TimelineId,
     },
+    /// The page is of a later timeline than its file. A server's reader notices that later or not at all.
+    LaterTimeline {
+        at: Lsn,
+        found: TimelineId,
+        file: TimelineId,
+    },
     /// Reading was begun inside a page header.
     Offset {
         at: Lsn,
@@ -102,6 +108,7 @@ impl Problem {
             | Self::BlockSize { at, .. }
             | Self::PageAddress { at, .. }
             | Self::OutOfSequence { at, .. }
+            | Self::LaterTimeline { at, .. }
             | Self::Offset { at, .. }
             | Self::InContinuation { at }
             | Self::Length { at, .. }
@@ -127,6 +134,7 @@ impl Problem {
                 | Self::BlockSize { .. }
                 | Self::PageAddress { .. }
                 | Self::OutOfSequence { .. }
+                | Self::LaterTimeline { .. }
         )
     }
 
@@ -160,6 +168,9 @@ impl Problem {
             Self::PageAddress { at, found } => format!("unexpected pageaddr {} in {}", lsn(found), place(at)),
             Self::OutOfSequence { at, found, after } => {
                 format!("out-of-sequence timeline ID {found} (after {after}) in {}", place(at))
+            }
+            Self::LaterTimeline { at, found, file } => {
+                format!("timeline ID {found} in a file of timeline {file}, {}", place(at))
             }
             Self::Offset { at, expected } if major >= Major::V16 => format!(
                 "invalid record offset at {}: expected at least {expected}, got {}",
