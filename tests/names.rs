@@ -1,20 +1,22 @@
 //! Names equal what SQL said while the captured servers ran.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
 #[path = "common/pairs.rs"]
 mod pairs;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::cluster::{Cluster as Running, Mode, whole};
 use forkpoint::names::{Catalogs, DiskBlocks, Names, Replay};
 use forkpoint::pg::control::{ControlFile, DbState};
 use forkpoint::pg::history::History;
 use forkpoint::pg::page::{self, LineState, Page, PageBytes};
 use forkpoint::pg::relfile::{DEFAULT_TABLESPACE, GLOBAL_TABLESPACE};
 use forkpoint::pg::tuple::{Tuple, infomask};
-use forkpoint::pg::{BLOCK_SIZE, Lsn, RelFile, SegmentSize, TimelineId, WalName, checksum};
+use forkpoint::pg::{BLOCK_SIZE, Lsn, Major, RelFile, SegmentSize, TimelineId, WalName, checksum};
 use forkpoint::scan::path::WalPath;
 use forkpoint::scan::progress::Progress;
 use forkpoint::scan::walk::{Start, Stop, record_start, walk};
@@ -194,7 +196,7 @@ fn check_both_sides(scenario: &str) -> usize {
         // where pg_rewind ran, SQL speaks of the target as it was before
         let before = directory.join(format!("{side}-before"));
         let cluster = Cluster::open(&if before.is_dir() { before } else { directory.join(side) });
-        let names = Names::load(&cluster.catalogs(), None);
+        let names = Names::load(&cluster.catalogs(), None, None);
         let what = format!("{scenario} {side}");
         assert_eq!(names.problems, Vec::<String>::new(), "{what}");
         assert_eq!(names.replayed, !cluster.shut_down(), "{what}");
@@ -338,9 +340,9 @@ fn known(names: &Names, schema: &str, name: &str) -> bool {
 fn a_crashed_targets_catalog_is_stale_without_replay() {
     let directory = pairs::unpack("crashed-create-table");
     let cluster = Cluster::open(&directory.join("target"));
-    let stale = Names::load(&Catalogs::on_disk(cluster.disk()), None);
+    let stale = Names::load(&Catalogs::on_disk(cluster.disk()), None, None);
     assert!(!known(&stale, "fresh", "made"));
-    let names = Names::load(&cluster.replayed().0, None);
+    let names = Names::load(&cluster.replayed().0, None, None);
     assert!(names.replayed);
     assert!(known(&names, "fresh", "made"));
     assert!(known(&names, "app", "kept_scrap") && !known(&names, "app", "scrap"));
@@ -357,7 +359,7 @@ fn a_relation_dropped_on_the_target_gets_the_sources_name() {
         let source_relations = truth["source_relations"].as_array().unwrap();
         let scrap = source_relations.iter().find(|r| r["name"] == "scrap").unwrap();
         let rel = rel_file(scrap["path"].as_str().unwrap(), &named(&truth["databases"]), "postgres");
-        let both = Names::load(&target, Some(&source));
+        let both = Names::load(&target, Some(&source), None);
         assert_eq!(both.describe(rel), "postgres.app.scrap", "{scenario}");
         assert!(both.relations[&rel].from_source, "{scenario}");
         // TRUNCATE gave the table another file; the old one is still the table's
@@ -371,14 +373,14 @@ fn a_relation_dropped_on_the_target_gets_the_sources_name() {
             assert!(known(&both, "public", name), "{scenario} {name}");
         }
         // without the source the target's dead rows name it
-        assert_eq!(Names::load(&target, None).describe(rel), "postgres.public.note", "{scenario}");
+        assert_eq!(Names::load(&target, None, None).describe(rel), "postgres.public.note", "{scenario}");
     }
 }
 
 #[test]
 fn toast_tables_name_their_owners() {
     let directory = pairs::unpack("basic-18");
-    let names = Names::load(&Cluster::open(&directory.join("target")).catalogs(), None);
+    let names = Names::load(&Cluster::open(&directory.join("target")).catalogs(), None, None);
     for relation in names.relations.values().filter(|r| r.schema == "pg_toast" && r.oid >= 16384) {
         assert!(relation.toast_of.is_some(), "{relation:?}");
     }
@@ -404,7 +406,7 @@ fn what_cannot_be_read_is_told() {
         .unwrap()["oid"]
         .as_u64()
         .unwrap();
-    let names = || Names::load(&Catalogs::on_disk(Cluster::open(&target).disk()), None);
+    let names = || Names::load(&Catalogs::on_disk(Cluster::open(&target).disk()), None, None);
     let of_shop =
         |names: &Names| names.relations.values().filter(|r| r.database.as_deref() == Some("shop")).count();
     let all = names();
@@ -517,7 +519,150 @@ fn damaged_records_never_panic() {
         let mut mutilate = Mutilate { replay: Replay::new(cluster.disk()), state: 1 };
         cluster.read_wal(Start::Record(cluster.oldest_redo()), &mut mutilate);
         let _ = mutilate.replay.needs_another_pass();
-        let names = Names::load(&mutilate.replay.into_catalogs(), None);
+        let names = Names::load(&mutilate.replay.into_catalogs(), None, None);
         eprintln!("{scenario}: {} names, {} problems", names.relations.len(), names.problems.len());
+    }
+}
+
+/// The row with the first file number was pruned; the number is the table's OID.
+#[test]
+fn a_pruned_row_is_not_needed_for_a_relations_first_file() {
+    let target = Cluster::open(&pairs::unpack("basic-10").join("target")).catalogs();
+    let truth = pairs::truth("basic-10");
+    let db = named(&truth["databases"])["postgres"];
+    let first = RelFile { spc: DEFAULT_TABLESPACE, db, rel: 16489 };
+    let names = Names::load(&target, None, Some(&HashSet::from([first])));
+    assert_eq!(names.describe(first), "postgres.public.lost_table");
+    assert_eq!((names.relations[&first].oid, names.relations.len()), (16489, 1));
+}
+
+/// Every block reference in WAL, by relation.
+struct Touched(Major, HashSet<RelFile>);
+
+impl Sink for Touched {
+    fn wants_whole(&self, _: u8, _: u8) -> bool {
+        true
+    }
+
+    fn record(&mut self, record: &Record<'_>) -> bool {
+        let decoded = record.decode(self.0).unwrap();
+        self.1.extend(decoded.blocks.iter().map(|block| block.rel));
+        true
+    }
+}
+
+/// Relations of database `postgres` with their files as they are now: path of the file, name.
+const FILES: &str = "SELECT pg_relation_filepath(c.oid), n.nspname || '.' || c.relname FROM pg_class c \
+     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'i', 't', 'm', 'S') \
+     AND c.relpersistence <> 't' AND pg_relation_filepath(c.oid) LIKE 'base/%'";
+
+fn look(server: &Running, files: &mut BTreeMap<RelFile, String>) {
+    for line in server.sql(FILES).lines() {
+        let (path, name) = line.split_once('|').unwrap();
+        let [_, db, rel] = path.split('/').collect::<Vec<_>>()[..] else { panic!("{path}") };
+        let rel = RelFile { spc: DEFAULT_TABLESPACE, db: db.parse().unwrap(), rel: rel.parse().unwrap() };
+        files.insert(rel, format!("postgres.{name}"));
+    }
+}
+
+/// Rewriting a table gives it new files; the old ones, which WAL may have touched before, are still the table's.
+#[test]
+fn files_that_rewrites_left_behind_keep_their_names() {
+    const TABLES: [&str; 6] = ["wide", "ordered", "altered", "cut", "gone", "rolled_back"];
+    for major in ["15", "18"] {
+        let Some(server) = common::installed().into_iter().find(|s| s.major == major && whole(s)) else {
+            eprintln!("not installed: {major}");
+            continue;
+        };
+        let target = Running::init(&server, &[("full_page_writes", "on")]);
+        target.start();
+        for table in TABLES {
+            target.sql(&format!(
+                "CREATE TABLE {table} (id int PRIMARY KEY, n int, body text);
+                 ALTER TABLE {table} ALTER body SET STORAGE EXTERNAL;
+                 INSERT INTO {table} SELECT g, g, repeat('x', 9000) FROM generate_series(1, 5) g;"
+            ));
+        }
+        target.sql("CREATE MATERIALIZED VIEW seen AS SELECT * FROM wide; CREATE INDEX of_wide ON wide (n);");
+        let source = target.standby();
+        source.start();
+        source.wait_for(&target);
+        source.promote();
+        target.sql("CHECKPOINT");
+        let mut files = BTreeMap::new();
+        look(&target, &mut files);
+        let before = files.clone();
+        for table in TABLES {
+            target.sql(&format!("UPDATE {table} SET body = repeat('y', 9001), n = 7 WHERE id < 3"));
+        }
+        let steps = [
+            "VACUUM FULL pg_class",
+            "VACUUM FULL wide",
+            "CLUSTER ordered USING ordered_pkey",
+            "ALTER TABLE altered ALTER n TYPE bigint",
+            "TRUNCATE cut",
+            "REFRESH MATERIALIZED VIEW seen",
+            "VACUUM FULL gone",
+            "REINDEX TABLE altered",
+            "REINDEX INDEX CONCURRENTLY of_wide",
+            "BEGIN; ALTER TABLE rolled_back ALTER n TYPE bigint; ROLLBACK",
+            "VACUUM FULL pg_proc",
+            "VACUUM FULL pg_rewrite",
+            "BEGIN; CREATE TABLE brief (n int, body text); INSERT INTO brief VALUES (1, repeat('z', 9000));
+             ALTER TABLE brief ALTER n TYPE bigint; COMMIT",
+            "INSERT INTO wide SELECT g, g, repeat('x', 9000) FROM generate_series(11, 15) g",
+            "VACUUM FULL wide",
+            "ALTER TABLE altered ALTER n TYPE int",
+        ];
+        for step in steps {
+            target.sql(step);
+            look(&target, &mut files);
+        }
+        target.sql("DROP TABLE gone");
+        let mut now = BTreeMap::new();
+        look(&target, &mut now);
+        // given out on the target above, to other relations
+        source.sql("CREATE TABLE elsewhere (n int PRIMARY KEY, body text); CREATE TABLE elsewhere_too (n int, body text)");
+        target.stop(Mode::Fast);
+        source.stop(Mode::Fast);
+
+        let [mine, theirs] = [&target, &source].map(|side| Cluster::open(&side.pgdata()));
+        let mut touched = Touched(mine.control.major, HashSet::new());
+        mine.read_wal(Start::Record(mine.oldest_redo()), &mut touched);
+        let touched = touched.1;
+        let (mine, theirs) = (mine.catalogs(), theirs.catalogs());
+        let both = Names::load_both(&mine, &theirs, &touched, &HashSet::new()).0;
+        let alone = Names::load(&mine, None, Some(&touched));
+        let mut wrong = Vec::new();
+        for (what, names) in [("both", &both), ("alone", &alone)] {
+            assert_eq!(names.problems, Vec::<String>::new());
+            assert!(names.relations.keys().all(|rel| touched.contains(rel)));
+            for rel in &touched {
+                let (name, truth) = (names.relations.get(rel).map(|_| names.describe(*rel)), files.get(rel));
+                // No trace is left of a file that is neither the first nor the last one once its rows are pruned.
+                let needed = now.contains_key(rel) || (what == "both" && before.contains_key(rel));
+                match (name, truth) {
+                    (None, Some(truth)) if needed => wrong.push(format!("{what}: {rel} is not {truth}")),
+                    (Some(name), Some(truth)) if name != *truth => {
+                        wrong.push(format!("{what}: {rel} is {name}, not {truth}"));
+                    }
+                    (Some(name), None) if name.contains("pg_temp_") => {
+                        wrong.push(format!("{what}: {rel} is {name}"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "PostgreSQL {major}:\n{}", wrong.join("\n"));
+        let left = |names: &Names| {
+            before.keys().filter(|r| !now.contains_key(r) && names.relations.contains_key(r)).count()
+        };
+        eprintln!(
+            "PostgreSQL {major}: {} touched; of those left behind {} are named, {} without the source",
+            touched.len(),
+            left(&both),
+            left(&alone)
+        );
+        assert!(left(&both) > 20, "PostgreSQL {major}");
     }
 }

@@ -40,7 +40,7 @@ pub fn run(args: BlocksArgs, console: &Console) -> Result<u8, Failure> {
     let facts = &console.watch(|progress| engine::facts(&options, progress))?;
     if let Some(filter) = filter.as_ref().filter(|f| !f.known(facts)) {
         console.note(&format!(
-            "no relation is called {filter}; try its file number, or forkpoint blocks without --relation"
+            "no changed relation is called {filter}; try its file number, or forkpoint blocks without --relation"
         ));
     }
     output.write(console, |out| match args.format {

@@ -1,18 +1,19 @@
 //! The steps from two directories to the facts.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::names::{Catalogs, DiskBlocks, Names, Replay};
 use crate::pg::control::DbState;
-use crate::pg::{Lsn, TimelineId, WalName, Xid};
+use crate::pg::{Lsn, RelFile, TimelineId, WalName, Xid};
 use crate::scan::collect::{Changed, Collected};
 use crate::scan::path::{Segments, WalPath};
 use crate::scan::run::{Collector, Scanned, scan};
 use crate::scan::walk::{Start, for_each, read_record, record_start, walk};
-use crate::scan::{RecordKind, RelationSets, WalEnd, Xact};
+use crate::scan::{FileEvent, RecordKind, RelationSets, WalEnd, Xact};
 use crate::source::datadir::DataDir;
 use crate::source::leftovers::BackupLabel;
 use crate::source::restore::RestoreCommand;
@@ -158,6 +159,19 @@ struct Read {
     unseen: Vec<Unseen>,
 }
 
+impl Read {
+    /// All relations of which something was found.
+    fn relations(&self) -> HashSet<RelFile> {
+        let changes = || self.scan.iter().map(|scan| &scan.changes);
+        let events = changes().flat_map(|c| &c.events).filter_map(|placed| match placed.event {
+            FileEvent::Created(rel, _) | FileEvent::Truncated(rel, _) | FileEvent::Dropped(rel) => Some(rel),
+            _ => None,
+        });
+        let changed = changes().flat_map(|c| &c.relations).map(|r| r.rel);
+        changed.chain(events).chain(self.sets.sets.iter().flatten().copied()).collect()
+    }
+}
+
 impl Work<'_> {
     fn run(mut self) -> Result<Facts, DiagnoseError> {
         let unrelated = self.unrelated();
@@ -189,7 +203,7 @@ impl Work<'_> {
         let target = self.read_target(format, divergence.as_ref(), common.as_ref())?;
         let source = self.read_source(format, divergence.as_ref())?;
         let relation = self.relate(&mut divergence, parting.same_line);
-        let names = self.names(format, &[&target, &source])?;
+        let names = self.names(format, [&target, &source])?;
         let mut facts =
             self.into_facts(relation, divergence, parting.unproven, common, Some(target), Some(source));
         (facts.names, facts.source_names) = names;
@@ -605,19 +619,20 @@ impl Work<'_> {
     }
 
     /// Names for what was found on the target and on the source, each side's own first.
-    fn names(&mut self, format: Format, read: &[&Read]) -> Result<(Names, Names), DiagnoseError> {
+    fn names(&mut self, format: Format, read: [&Read; 2]) -> Result<(Names, Names), DiagnoseError> {
         if read.iter().all(|r| r.scan.is_none() && r.transactions.is_empty()) {
             return Ok(Default::default());
         }
+        let [of_target, of_source] = read.map(Read::relations);
         self.progress.begin(Phase::Naming, 0);
         let mut unseen = Vec::new();
         let target = self.catalogs(&self.target, format, &mut unseen)?;
         let source = self.catalogs(&self.source, format, &mut unseen)?;
         self.unseen.append(&mut unseen);
-        let names = Names::load(&target, Some(&source));
-        let of_source =
-            if self.options.scan_source { Names::load(&source, Some(&target)) } else { Names::default() };
-        Ok((names, of_source))
+        if self.options.scan_source {
+            return Ok(Names::load_both(&target, &source, &of_target, &of_source));
+        }
+        Ok((Names::load(&target, Some(&source), Some(&of_target)), Names::default()))
     }
 
     /// The catalogs of a side. On one that was not stopped cleanly they are stale on disk until its WAL from the redo on

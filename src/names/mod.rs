@@ -2,7 +2,7 @@
 //!
 //! [`Catalogs`] says where the catalogs' blocks come from: [`DiskBlocks`] reads a data directory's files;
 //! on a cluster that was not stopped cleanly [`Replay`] lays WAL over them first.
-//! [`Names::load`] reads names from one or two of them.
+//! [`Names::load`] reads names from one or two of them: of all relations, or of those whose files are wanted.
 
 pub mod blocks;
 pub mod disk;
@@ -11,6 +11,7 @@ mod load;
 mod reader;
 mod redo;
 pub mod replay;
+mod side;
 mod visibility;
 
 pub use blocks::{BlockSource, Catalogs};

@@ -11,6 +11,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::pg::bytes::{Bytes, Short};
+use crate::pg::catalog::ClassRow;
 use crate::pg::clog::{self, XactStatus};
 use crate::pg::page::{self, PageBytes};
 use crate::pg::relfile::GLOBAL_TABLESPACE;
@@ -24,7 +25,7 @@ use crate::wal::xact::XactRecord;
 use super::blocks::{BlockSource, Catalogs, Unreadable};
 use super::disk::DiskBlocks;
 use super::image;
-use super::reader::Reader;
+use super::reader::{Reader, namespace_file};
 use super::redo::{self, RedoError};
 use super::visibility::RowState;
 
@@ -531,9 +532,16 @@ fn catalog_files(blocks: &dyn BlockSource, major: Major, at_least: RowState) -> 
     );
     for database in reader.databases() {
         if database.state >= at_least {
-            let classes = reader.class_rows(&database.row);
-            files.insert(classes.file);
-            files.insert(classes.namespace_file(&database.row));
+            let place = reader.class_place(&database.row);
+            let file = place.file.unwrap_or(RelFile {
+                spc: database.row.tablespace,
+                db: database.row.oid,
+                rel: catalog::oid::PG_CLASS,
+            });
+            let keep = |row: &ClassRow| row.oid == catalog::oid::PG_NAMESPACE;
+            let rows = reader.rows(file, &place.lost, keep);
+            files.insert(file);
+            files.insert(namespace_file(&rows, &database.row));
         }
     }
     files

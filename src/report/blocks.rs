@@ -58,7 +58,7 @@ impl Filter {
         })
     }
 
-    /// Whether any relation that is known or changed has that name.
+    /// Whether any relation of which the target's WAL says something has that name. (Others have no names here.)
     pub fn known(&self, facts: &Facts) -> bool {
         let changed = facts.target_scan.iter().flat_map(|s| &s.changes.relations).map(|r| r.rel);
         facts.names.relations.keys().copied().chain(changed).any(|rel| self.wants(rel, facts))
