@@ -42,6 +42,11 @@ fn short(crc: u32, data: &[u8]) -> u32 {
 /// The checksum of a record: of what follows its header, then of the header up to the checksum (`ValidXLogRecord`).
 #[inline]
 pub fn of_record(record: &[u8]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if record.len() < LONG && std::arch::is_x86_feature_detected!("sse4.2") {
+        #[expect(unsafe_code, reason = "the feature that the function needs was just detected")]
+        return unsafe { of_short_record(record) };
+    }
     match (record.get(24..), record.first_chunk::<20>()) {
         (Some(body), Some(head)) => !update(update(INIT, body), head),
         _ => 0,
@@ -50,6 +55,16 @@ pub fn of_record(record: &[u8]) -> u32 {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sse4.2")]
+fn of_short_record(record: &[u8]) -> u32 {
+    match (record.get(24..), record.first_chunk::<20>()) {
+        (Some(body), Some(head)) => !with_instruction(with_instruction(INIT, body), head),
+        _ => 0,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse4.2")]
+#[inline]
 fn with_instruction(crc: u32, data: &[u8]) -> u32 {
     use std::arch::x86_64::_mm_crc32_u64;
     let (words, tail) = data.as_chunks::<8>();

@@ -286,7 +286,11 @@ impl Framer {
         if linked { Ok(()) } else { Err(Problem::PrevLink { at: lsn, found: header.prev }) }
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the sink's work is to be seen by the optimizer together with the header's"
+    )]
     fn emit<S: Sink>(&mut self, lsn: Lsn, end: Lsn, header: &Header, bytes: &[u8], sink: &mut S) -> Flow {
         if self.first.is_none() {
             self.first = Some((lsn, header.prev));
@@ -325,6 +329,7 @@ impl Framer {
         self.state = State::Partial;
     }
 
+    #[inline(never)]
     fn resume<S: Sink>(
         &mut self,
         at: Lsn,
