@@ -9,9 +9,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 
-use forkpoint::diagnosis::engine::{Options, Progress, facts};
+use forkpoint::diagnosis::engine::{Options, Progress, diagnose, facts};
 use forkpoint::facts::{Facts, Loss, Relation};
-use forkpoint::pg::{BLOCK_SIZE, Fork, Lsn};
+use forkpoint::pg::{BLOCK_SIZE, Fork, Lsn, WalName};
+use forkpoint::report::dto;
 use forkpoint::scan::{EndKind, Xact, XactEnd};
 use forkpoint::wal::rmgr;
 use serde_json::Value;
@@ -393,5 +394,62 @@ fn ends_are_clean_where_servers_were_stopped_or_killed() {
             let normal = matches!(end.kind, EndKind::Zeros | EndKind::Recycled | EndKind::Torn);
             assert!(normal, "{scenario} {:?}: {end:?}", side.role);
         }
+    }
+}
+
+#[test]
+fn a_killed_primary_without_its_last_segment_is_never_told_to_follow() {
+    let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    pairs::unpack_to("crashed-target", dir.path());
+    let whole = facts_of("crashed-target");
+    let (divergence, size) = (whole.divergence.as_ref().unwrap().lsn, whole.target.segment_size);
+    // everything from the divergence on is gone, and what is left looks like a clean end on common ground
+    let wal = dir.path().join("target/pg_wal");
+    for entry in fs::read_dir(&wal).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if matches!(WalName::parse(&name, size), Some(WalName::Segment(_, segno)) if segno >= size.segno(divergence))
+        {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let options = Options {
+        target: dir.path().join("target"),
+        source: dir.path().join("source"),
+        archives: Vec::new(),
+        restore_command: None,
+        threads: 1,
+        scan_source: true,
+        blocks_only: false,
+    };
+    let facts = facts(&options, &Progress::default()).unwrap();
+    assert!(facts.target.end.as_ref().is_none_or(|end| !end.complete), "{:?}", facts.target.end);
+    assert!(
+        !matches!(facts.relation, Relation::TargetBehind | Relation::SamePosition),
+        "{:?}",
+        facts.relation
+    );
+    assert!(!matches!(facts.loss, Some(Loss::Nothing)), "{:?}", facts.loss);
+}
+
+#[test]
+fn reports_of_every_pair_fit_the_schema() {
+    let schema = serde_json::to_value(dto::schema::<dto::Report<'_>>()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for scenario in pairs::scenarios() {
+        let dir = pairs::unpack(&scenario);
+        let options = Options {
+            target: dir.join("target"),
+            source: dir.join("source"),
+            archives: Some(dir.join("archive")).filter(|a| a.exists()).into_iter().collect(),
+            restore_command: None,
+            threads: 1,
+            scan_source: true,
+            blocks_only: false,
+        };
+        let diagnosis = diagnose(&options, &Progress::default()).unwrap();
+        let value = serde_json::to_value(dto::Report::from(&diagnosis)).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{scenario}: {errors:#?}");
     }
 }

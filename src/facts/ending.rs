@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::pg::{Lsn, TimelineId};
+use crate::pg::control::{ControlFile, DbState};
+use crate::pg::{Lsn, TimelineId, WalName};
 use crate::scan::path::{PathSegment, WalPath, read_pages};
 use crate::scan::progress::{Cancelled, Progress};
 use crate::scan::walk::{Start, for_each};
@@ -49,6 +50,7 @@ pub fn classify(
         last_record: stopped.last,
         last_kind,
         kind: EndKind::Requested,
+        complete: true,
         message: String::new(),
         meaning: "Reading stopped where it was asked to.".into(),
         path: None,
@@ -88,6 +90,47 @@ pub fn classify(
     }
     end.meaning = meaning(&end, stopped);
     Ok(end)
+}
+
+/// Holds the end against pg_control: where it is not the end of what the server wrote, says so in `meaning`.
+pub fn hold_against(end: &mut WalEnd, control: &ControlFile, set: &WalSet) {
+    let own = |segno| set.candidates(end.timeline, segno).iter().any(|c| c.place == Place::Own);
+    let size = set.segment_size();
+    let short = if end.last_record < control.checkpoint {
+        Some(format!(
+            "The WAL that is there ends at {}, before the checkpoint at {} that pg_control names: what lay between was \
+             overwritten or is gone.",
+            end.lsn, control.checkpoint
+        ))
+    } else {
+        match control.state {
+            DbState::ShutDown => None,
+            // what a standby has flushed is bounded by its minimum recovery point
+            DbState::ShutDownInRecovery | DbState::InArchiveRecovery => {
+                (end.lsn < control.min_recovery_point).then(|| {
+                    format!(
+                        "The WAL that is there ends at {}, before the minimum recovery point {} that pg_control names.",
+                        end.lsn, control.min_recovery_point
+                    )
+                })
+            }
+            // a server that writes always has the segment that it writes to
+            state if end.kind == EndKind::NoSegment || !own(size.segno(end.lsn)) => Some(format!(
+                "The state is \"{state}\", and the segment {} in which the WAL would go on is not in the server's own WAL \
+                 directory: it went on beyond {}, nobody can tell how far.",
+                WalName::Segment(end.timeline, size.segno(end.lsn)).file_name(size),
+                end.lsn
+            )),
+            _ => None,
+        }
+    };
+    if matches!(end.kind, EndKind::Damaged { .. }) {
+        end.complete = false;
+    }
+    if let Some(short) = short {
+        end.complete = false;
+        end.meaning = short;
+    }
 }
 
 fn own_file(set: &WalSet, timeline: TimelineId, segno: u64) -> Option<PathBuf> {

@@ -13,7 +13,7 @@ use crate::scan::collect::{Changed, Collected};
 use crate::scan::path::{Segments, WalPath};
 use crate::scan::run::{Collector, Scanned, scan};
 use crate::scan::walk::{Start, for_each, read_record, record_start, walk};
-use crate::scan::{FileEvent, RecordKind, RelationSets, WalEnd, Xact};
+use crate::scan::{FileEvent, RecordKind, RelationSets, WalEnd, Xact, XactEnd};
 use crate::source::datadir::DataDir;
 use crate::source::leftovers::BackupLabel;
 use crate::source::restore::RestoreCommand;
@@ -160,6 +160,18 @@ struct Read {
 }
 
 impl Read {
+    /// Leaves out two-phase transactions that were prepared before the divergence and then decided on both sides in the
+    /// same way: nothing of them is lost.
+    fn forget_decided_alike(&mut self, source: &Self, divergence: Lsn) {
+        let two_phase = |x: &&Xact| matches!(x.end, XactEnd::CommittedPrepared | XactEnd::AbortedPrepared);
+        let decided: HashSet<(Xid, XactEnd)> =
+            source.transactions.iter().filter(two_phase).map(|x| (x.xid, x.end)).collect();
+        self.transactions.retain(|x| {
+            let prepared_before = x.prepared.as_ref().is_none_or(|p| p.lsn < divergence);
+            !(two_phase(&x) && prepared_before && decided.contains(&(x.xid, x.end)))
+        });
+    }
+
     /// All relations of which something was found.
     fn relations(&self) -> HashSet<RelFile> {
         let changes = || self.scan.iter().map(|scan| &scan.changes);
@@ -196,12 +208,17 @@ impl Work<'_> {
         let mut common = None;
         if let Some(divergence) = &mut divergence {
             // what pg_rewind goes by
-            let rewinds = |at: (Lsn, TimelineId)| self.target.side.control_end.is_none_or(|end| end > at.0);
+            let clean = self.target.control().state.is_shut_down();
+            let rewinds =
+                |at: (Lsn, TimelineId)| !clean || self.target.side.control_end.is_none_or(|end| end > at.0);
             divergence.pg_rewind = divergence.pg_rewind.filter(|at| rewinds(*at));
             common = self.common_checkpoint(format, divergence.lsn)?;
         }
-        let target = self.read_target(format, divergence.as_ref(), common.as_ref())?;
+        let mut target = self.read_target(format, divergence.as_ref(), common.as_ref())?;
         let source = self.read_source(format, divergence.as_ref())?;
+        if let Some(divergence) = &divergence {
+            target.forget_decided_alike(&source, divergence.lsn);
+        }
         let relation = self.relate(&mut divergence, parting.same_line);
         let names = self.names(format, [&target, &source])?;
         let mut facts =
@@ -346,6 +363,13 @@ impl Work<'_> {
             wanted: divergence.is_some(),
         };
         let (mut read, end) = self.read(&self.target, &path, &task)?;
+        if let Some(end) = end.as_ref().filter(|end| !end.complete) {
+            self.unseen.push(Unseen {
+                path: end.path.clone(),
+                what: end.meaning.clone(),
+                consequence: "what the target wrote there, and what of it would be lost, is not known".into(),
+            });
+        }
         self.target.side.end = end;
         self.unseen.append(&mut read.unseen);
         Ok(read)
@@ -424,7 +448,8 @@ impl Work<'_> {
         }
         let kind = read_record(path, last, kind_of).unwrap_or(RecordKind { rmid: 0, op: 0 });
         let stopped = Stopped { problem, last, next, partial, timeline };
-        let end = ending::classify(path, &opened.set, &stopped, kind, self.progress)?;
+        let mut end = ending::classify(path, &opened.set, &stopped, kind, self.progress)?;
+        ending::hold_against(&mut end, opened.control(), &opened.set);
         let Collected { changes, transactions, relation_sets, records, first_error } =
             collector.finish(task.next_xid);
         let mut read = Read { transactions, sets: relation_sets, ..Read::default() };
@@ -454,6 +479,10 @@ impl Work<'_> {
         let (target, source) = (&self.target.side, &self.source.side);
         if same_line {
             let (Some(ours), Some(theirs)) = (&target.end, &source.end) else { return Relation::Undecided };
+            // behind an end that is none there may be anything
+            if !(ours.complete && (theirs.complete || ours.lsn < theirs.lsn)) {
+                return Relation::Undecided;
+            }
             let shorter = if ours.lsn <= theirs.lsn { ours } else { theirs };
             *divergence = Some(Divergence {
                 lsn: shorter.lsn,
@@ -472,14 +501,19 @@ impl Work<'_> {
             let timeline = self.twin_timeline(divergence);
             return Relation::Twins { timeline };
         }
-        // WAL that ends before the control file's own position is not all that the side wrote
+        // pg_control may know of more than the WAL that is left
         let beyond = |side: &Side| {
-            let written = side.control.checkpoint >= divergence.lsn
+            side.control.checkpoint >= divergence.lsn
                 || side.control.min_recovery_point > divergence.lsn
-                || side.end.as_ref().is_some_and(|e| e.last_record >= divergence.lsn);
-            if written || side.end.is_some() { Some(written) } else { None }
+                || side.end.as_ref().is_some_and(|e| e.last_record >= divergence.lsn)
         };
-        match (beyond(target), beyond(source)) {
+        let ours = if beyond(target) {
+            Some(true)
+        } else {
+            target.end.as_ref().filter(|end| end.complete).map(|_| false)
+        };
+        let theirs = if beyond(source) { Some(true) } else { source.end.as_ref().map(|_| false) };
+        match (ours, theirs) {
             (Some(false), _) => Relation::TargetBehind,
             (Some(true), Some(false)) => Relation::SourceBehind,
             (Some(true), Some(true)) => Relation::Diverged,

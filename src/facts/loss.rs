@@ -1,6 +1,6 @@
 //! What discarding the target's WAL after the divergence costs.
 
-use crate::scan::{EndKind, Xact, XactEnd};
+use crate::scan::{Xact, XactEnd};
 use crate::wal::rmgr::{id, op};
 
 use super::{Divergence, Loss, Relation, Side, SideScan};
@@ -20,10 +20,8 @@ pub fn of(
     let lost: Vec<&Xact> =
         transactions.iter().filter(|x| x.end.is_commit() && x.end_lsn >= divergence.lsn).collect();
     let commits = lost.len() as u64;
-    // WAL is missing behind the divergence, or ends before what pg_control knows of
     let missing = scan.from > divergence.lsn || scan.gaps.iter().any(|g| g.1 > divergence.lsn);
-    let short = missing || end.last_record < target.control.checkpoint;
-    if short || matches!(end.kind, EndKind::Damaged { .. }) {
+    if missing || !end.complete {
         return Some(Loss::AtLeast { commits });
     }
     let times = || lost.iter().filter_map(|x| x.time);

@@ -183,6 +183,7 @@ fn side(role: Role, dir: &Path, timeline: u32, end: u64) -> Side {
             last_record: Lsn(end - 100),
             last_kind: RecordKind { rmid: 0, op: 0 },
             kind: EndKind::Zeros,
+            complete: true,
             message: format!("invalid record length at {}: expected at least 24, got 0", Lsn(end)),
             meaning: "Nothing was written there; this is how WAL normally ends.".into(),
             path: Some(dir.join("pg_wal/000000010000000000000003")),

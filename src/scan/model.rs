@@ -181,13 +181,15 @@ pub struct WalEnd {
     pub last_kind: RecordKind,
     /// How it ends.
     pub kind: EndKind,
+    /// Everything that the side wrote lies before it, as far as pg_control and its own files show.
+    pub complete: bool,
     /// What pg_waldump of that major says when it gets there, empty for `NoSegment` and `Requested`.
     pub message: String,
     /// What that means, one plain sentence.
     pub meaning: String,
     /// The file in which it ends.
     pub path: Option<PathBuf>,
-    /// Offset in that file.
+    /// Offset in that file, bytes.
     pub offset: u64,
 }
 
