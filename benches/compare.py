@@ -166,7 +166,7 @@ def listing_phase(runner, corpus, bin_dir, rounds):
 
 
 def allowance(report, threads):
-    """What the issue allows: 16 MiB, 4 MiB a thread, 8 KiB per 65,536 blocks with a change, 64 bytes a transaction."""
+    """What is allowed: 16 MiB, 4 MiB a thread, 8 KiB per 65,536 blocks with a change, 64 bytes a transaction."""
     chunks = 0
     for relation in report["target_changes"]["relations"]:
         for when in ("before", "after"):

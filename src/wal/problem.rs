@@ -123,21 +123,6 @@ impl Problem {
         }
     }
 
-    /// A page header was wrong, rather than a record.
-    pub const fn in_page_header(&self) -> bool {
-        matches!(
-            self,
-            Self::Magic { .. }
-                | Self::InfoBits { .. }
-                | Self::System { .. }
-                | Self::SegmentSize { .. }
-                | Self::BlockSize { .. }
-                | Self::PageAddress { .. }
-                | Self::OutOfSequence { .. }
-                | Self::LaterTimeline { .. }
-        )
-    }
-
     /// The reader's message as that major's programs print it. `timeline` is that of the file that was read.
     pub fn message(&self, major: Major, size: SegmentSize, timeline: TimelineId) -> String {
         let lsn = |at: Lsn| {

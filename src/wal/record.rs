@@ -11,9 +11,6 @@ pub const MAX_HEADERS: usize = 1024;
 /// Longest record that a server writes or reads (`XLogRecordMaxSize`), in bytes.
 pub const MAX_LENGTH: u32 = 1020 << 20;
 
-/// The record changes relation files beyond its block references (`XLR_SPECIAL_REL_UPDATE`).
-pub const SPECIAL_REL_UPDATE: u8 = 0x01;
-
 const FORK_MASK: u8 = 0x0F;
 const HAS_IMAGE: u8 = 0x10;
 const HAS_DATA: u8 = 0x20;
