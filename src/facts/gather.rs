@@ -18,7 +18,7 @@ use crate::source::datadir::DataDir;
 use crate::source::leftovers::BackupLabel;
 use crate::source::restore::RestoreCommand;
 use crate::source::space;
-use crate::source::trees::{Kind, Trees};
+use crate::source::trees::{Entry, Kind, Trees};
 use crate::source::walset::{Conflict, Segment, WalSet};
 use crate::wal::rmgr::{id, op};
 use crate::wal::{Format, Problem, Record, rmgr};
@@ -37,6 +37,8 @@ pub use crate::scan::progress::{Cancelled, Phase, Progress};
 
 /// Segments of which all copies are compared with each other: each is read as a whole.
 const COMPARED_COPIES: usize = 16;
+/// Files at the top of both directories up to this size (bytes) are compared with each other.
+const SMALL_FILE: u64 = 64 << 10;
 
 /// What to diagnose and with what.
 #[derive(Debug, Clone)]
@@ -568,6 +570,7 @@ impl Work<'_> {
             })
             .map(|e| e.path.to_path_buf())
             .collect();
+        let same_content = same_content(&trees, &ours.side.dir, &theirs.side.dir);
         let target_space = space::free(ours.side.dir.path(), &mounts)
             .into_iter()
             .map(|(at, bytes)| FreeSpace { at, bytes })
@@ -596,6 +599,7 @@ impl Work<'_> {
             trees,
             archive_conflicts,
             target_space,
+            same_content,
             unseen,
         }
     }
@@ -742,6 +746,20 @@ impl Work<'_> {
         });
         WalNeeds { find_blocks, follow }
     }
+}
+
+/// Files at the top of both directories, configuration above all, that are the same to the byte.
+fn same_content(trees: &Trees, target: &DataDir, source: &DataDir) -> Vec<PathBuf> {
+    let at_top =
+        |e: &Entry<'_>| e.kind == Kind::File && e.path.components().count() == 1 && e.size <= SMALL_FILE;
+    let same = |path: &Path| {
+        let read = |dir: &DataDir| dir.read_small(path, SMALL_FILE).ok();
+        read(target).is_some_and(|ours| read(source) == Some(ours))
+    };
+    let pairs = trees.target.iter().filter(at_top).filter(|ours| {
+        trees.source.get(ours.path).is_some_and(|theirs| at_top(&theirs) && theirs.size == ours.size)
+    });
+    pairs.filter(|e| same(e.path)).map(|e| e.path.to_path_buf()).collect()
 }
 
 /// Start of the first segment, not below number `lowest`, from which WAL goes on without a hole up to `lsn`.

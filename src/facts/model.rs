@@ -327,6 +327,9 @@ pub struct Facts {
     pub source_names: Names,
     /// Both trees of files, compared.
     pub trees: Trees,
+    /// Small files at the top of both directories that are the same to the byte: a rewind that copies them changes
+    /// nothing.
+    pub same_content: Vec<PathBuf>,
     /// Files of the archives that matter: two contents of one name, histories off the source's line.
     pub archive_conflicts: Vec<crate::source::walset::Conflict>,
     /// Room on the filesystems of the target, as far as this machine can tell; empty when it was not asked.

@@ -36,6 +36,11 @@ impl Progress {
         Self { cancel, ..Self::default() }
     }
 
+    /// The flag itself, for work that waits for another program.
+    pub fn cancel_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.cancel)
+    }
+
     /// Asks the work to stop; it does within milliseconds.
     pub fn cancel(&self) {
         self.cancel.store(true, Ordering::Relaxed);
