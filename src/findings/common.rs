@@ -73,7 +73,7 @@ impl<'a> Pair<'a> {
     }
 
     /// Divergence, when the target has to give up WAL behind it.
-    pub fn fork(&self) -> Option<(Lsn, TimelineId)> {
+    pub fn divergence(&self) -> Option<(Lsn, TimelineId)> {
         if self.way != Way::Rewind {
             return None;
         }
@@ -89,10 +89,10 @@ impl<'a> Pair<'a> {
 
     /// The target is a cleanly stopped standby that received WAL past the divergence and replayed none of it.
     pub fn only_received(&self) -> bool {
-        let Some((fork, _)) = self.fork() else { return false };
+        let Some((divergence, _)) = self.divergence() else { return false };
         self.target().control.state == DbState::ShutDownInRecovery
             && self.target_was_standby()
-            && self.target().control_end.is_some_and(|at| at <= fork)
+            && self.target().control_end.is_some_and(|at| at <= divergence)
     }
 
     /// pg_rewind ended on the target and no server was started since.

@@ -13,7 +13,7 @@ pub(super) fn find(pair: &Pair<'_>) -> Vec<Finding> {
 
 /// FP42.
 fn maintenance_only(pair: &Pair<'_>) -> Option<Finding> {
-    let (fork, timeline) = pair.fork()?;
+    let (divergence, timeline) = pair.divergence()?;
     if pair.facts.loss != Some(Loss::MaintenanceOnly) {
         return None;
     }
@@ -32,12 +32,12 @@ fn maintenance_only(pair: &Pair<'_>) -> Option<Finding> {
     Some(
         finding("FP42", Severity::Info)
             .explain(format!(
-                "After the divergence at {fork} on timeline {timeline} the target wrote {} and not one of a transaction that \
+                "After the divergence at {divergence} on timeline {timeline} the target wrote {} and not one of a transaction that \
                  committed: vacuum, pruning, hint bits, checkpoints, work that was rolled back. A rewind discards no \
                  data.",
                 plural(records, "record")
             ))
-            .proof(kinds.into_iter().take(8).map(|(_, text)| wal_says(timeline, fork, text)))
+            .proof(kinds.into_iter().take(8).map(|(_, text)| wal_says(timeline, divergence, text)))
             .proof(end_of(pair.target()))
             .remedy("The rewind is safe to do."),
     )
