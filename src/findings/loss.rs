@@ -29,8 +29,12 @@ fn maintenance_only(pair: &Pair<'_>) -> Option<Finding> {
         .collect();
     kinds.sort_by(|a, b| b.cmp(a));
     let records: u64 = kinds.iter().map(|(n, _)| n).sum();
+    let mut found = finding("FP42", Severity::Info);
+    if pair.has_unfinished_work() {
+        found = found.title("Nothing is lost: after the divergence nothing was committed");
+    }
     Some(
-        finding("FP42", Severity::Info)
+        found
             .explain(format!(
                 "After the divergence at {divergence} on timeline {timeline} the target wrote {} and not one of a transaction that \
                  committed: vacuum, pruning, hint bits, checkpoints, work that was rolled back. A rewind discards no \
