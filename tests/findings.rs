@@ -611,6 +611,18 @@ fn verdicts() {
 }
 
 #[test]
+fn where_pg_rewind_must_not_run_no_step_runs_it() {
+    for case in cases().iter().filter(|c| ["FP08", "FP39", "FP73", "FP75"].contains(&c.code)) {
+        let verdict = conclude((case.fixture)()).verdict;
+        assert_eq!(verdict.action, Action::ReClone, "{}: {}", case.code, verdict.line);
+        assert!(verdict.line.starts_with("RE-CLONE: pg_rewind would "), "{}", verdict.line);
+        assert!(verdict.line.contains(case.code) && !verdict.other_routes.is_empty(), "{verdict:?}");
+        assert!(!verdict.next_steps.iter().any(|s| s.contains("pg_rewind -D")), "{verdict:?}");
+        assert!(verdict.next_steps.iter().any(|s| s.contains("pg_basebackup")), "{verdict:?}");
+    }
+}
+
+#[test]
 fn wal_that_an_archive_may_have_is_asked_for_before_a_new_copy() {
     let dir = pairs::unpack("recycled-archive");
     let facts = facts_of(&dir.join("target"), &dir.join("source"), &[]);
@@ -691,6 +703,7 @@ fn paths_in_commands_are_quoted() {
     fs::rename(copy.target(), &target).unwrap();
     let verdict = conclude(facts_of(&target, &copy.source(), &[])).verdict;
     let step = verdict.next_steps.iter().find(|s| s.contains("pg_rewind -D")).unwrap();
+    assert!(step.contains(&format!("-D '{}", copy.dir.path().display())), "{step}");
     assert!(step.contains(r"/it'\''s the target' --source-server"), "{step}");
 }
 

@@ -19,7 +19,7 @@ pub enum Action {
     Follow,
     /// Take back what the target wrote after the divergence, then follow.
     Rewind,
-    /// The WAL route is closed: copy the source anew, or compare all files with it.
+    /// The WAL route is closed, or pg_rewind would do harm: copy the source anew, or compare all files with it.
     ReClone,
     /// The two have nothing to do with each other.
     Unrelated,

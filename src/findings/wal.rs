@@ -8,7 +8,7 @@ use crate::wal::rmgr::{id, op};
 
 use super::common::{
     Pair, Way, cleanly_stopped, control_says, end_of, file_says, finding, names, plural, segment_name,
-    side_name, some_of, wal_says,
+    shell_word, side_name, some_of, wal_says,
 };
 use super::{Evidence, Finding, Severity};
 
@@ -145,7 +145,7 @@ fn missing_to_find_blocks(pair: &Pair<'_>) -> Option<Finding> {
             .logs(log)
             .remedy(format!(
                 "Copy (uncompressed, under these names) into {}: {}.{option}",
-                dir.display(),
+                shell_word(&dir),
                 some_of(list, 8)
             ))
     } else {
@@ -675,7 +675,7 @@ fn removed_by_pg_rewind(pair: &Pair<'_>) -> Option<Finding> {
             .remedy(format!(
                 "Copy these segments out of {} before pg_rewind is run, and back after it; archive those that still \
                  wait for it.",
-                dir.display()
+                shell_word(&dir)
             )),
     )
 }
