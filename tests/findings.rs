@@ -17,11 +17,11 @@ use forkpoint::diagnosis::Diagnosis;
 use forkpoint::diagnosis::engine::{Options, Progress, facts};
 use forkpoint::diagnosis::log::explain;
 use forkpoint::diagnosis::verdict::{Action, Picture, judge};
-use forkpoint::facts::{Facts, FreeSpace, Role, Unproven};
+use forkpoint::facts::{Facts, FreeSpace, Loss, Role, Unproven};
 use forkpoint::findings::{CODES, Finding, Provable, Severity, find};
 use forkpoint::pg::Lsn;
 use forkpoint::pg::control::ControlFile;
-use forkpoint::scan::{FileEvent, PlacedEvent};
+use forkpoint::scan::{FileEvent, PlacedEvent, Xact, XactEnd};
 use forkpoint::source::archive::Place;
 use forkpoint::source::walset::{Reason, Rejected};
 
@@ -246,8 +246,8 @@ fn cases() -> Vec<Case> {
         }),
         case("FP21", &["FP21!"], || {
             let copy = Copy::of("basic-18");
-            let fork = copy.facts().divergence.unwrap().lsn;
-            damage_wal(&copy, fork.plus(8), &[0x65, 0x65, 0x6B, 0x6C, 0x79, 0, 0, 0]);
+            let divergence = copy.facts().divergence.unwrap().lsn;
+            damage_wal(&copy, divergence.plus(8), &[0x65, 0x65, 0x6B, 0x6C, 0x79, 0, 0, 0]);
             copy.facts()
         }),
         case("FP21", &["FP01!", "FP21"], || rejected(Reason::OtherSystem(42))),
@@ -581,12 +581,12 @@ fn verdicts() {
         ("maintenance-only", Action::Rewind, Picture::Failover, Some(0), &[]),
         ("no-hints", Action::ReClone, Picture::Failover, Some(3), &["FP15"]),
         ("checksums-mismatch", Action::Rewind, Picture::Failover, Some(3), &["FP44"]),
-        ("twins", Action::Rewind, Picture::Twins, Some(3), &["FP08"]),
-        ("twins-middle", Action::Rewind, Picture::Twins, Some(4), &["FP08"]),
+        ("twins", Action::ReClone, Picture::Twins, Some(3), &["FP08"]),
+        ("twins-middle", Action::ReClone, Picture::Twins, Some(4), &["FP08"]),
         ("half-rewound", Action::ReClone, Picture::None, None, &["FP31", "FP32"]),
         ("rewound", Action::Follow, Picture::Rewound, Some(0), &[]),
         ("standby-received-only", Action::Follow, Picture::Failover, Some(3), &["FP03"]),
-        ("restartpoint-behind", Action::Rewind, Picture::Failover, Some(3), &["FP75"]),
+        ("restartpoint-behind", Action::ReClone, Picture::Failover, Some(3), &["FP75"]),
     ];
     for (scenario, action, picture, lost, blocked_by) in expected {
         let verdict = conclude(real(scenario)).verdict;
@@ -595,11 +595,145 @@ fn verdicts() {
         for code in blocked_by {
             assert!(verdict.line.contains(code), "{scenario}: {}", verdict.line);
         }
-        let closed = action == Action::ReClone || verdict.line.contains("not with pg_rewind");
+        let closed = action == Action::ReClone;
+        if ["FP08", "FP75"].iter().any(|c| blocked_by.contains(c)) {
+            assert!(
+                verdict.line.starts_with("RE-CLONE: pg_rewind would leave wrong rows"),
+                "{}",
+                verdict.line
+            );
+            assert!(verdict.line.contains("would be lost"), "{}", verdict.line);
+        }
         assert_eq!(closed, !verdict.other_routes.is_empty(), "{scenario}");
         let steps = format!("{:?}{:?}", verdict.next_steps, verdict.other_routes);
         assert!(!steps.contains("pg_resetwal") && !steps.contains("touch"), "{scenario}: {steps}");
     }
+}
+
+#[test]
+fn where_pg_rewind_must_not_run_no_step_runs_it() {
+    for case in cases().iter().filter(|c| ["FP08", "FP39", "FP73", "FP75"].contains(&c.code)) {
+        let verdict = conclude((case.fixture)()).verdict;
+        assert_eq!(verdict.action, Action::ReClone, "{}: {}", case.code, verdict.line);
+        assert!(verdict.line.starts_with("RE-CLONE: pg_rewind would "), "{}", verdict.line);
+        assert!(verdict.line.contains(case.code) && !verdict.other_routes.is_empty(), "{verdict:?}");
+        assert!(!verdict.next_steps.iter().any(|s| s.contains("pg_rewind -D")), "{verdict:?}");
+        assert!(verdict.next_steps.iter().any(|s| s.contains("pg_basebackup")), "{verdict:?}");
+    }
+}
+
+#[test]
+fn wal_that_an_archive_may_have_is_asked_for_before_a_new_copy() {
+    let dir = pairs::unpack("recycled-archive");
+    let facts = facts_of(&dir.join("target"), &dir.join("source"), &[]);
+    let missing: Vec<String> =
+        facts.wal.find_blocks.iter().flat_map(|n| n.holes()).map(|s| s.name.clone()).collect();
+    assert!(!missing.is_empty());
+    let verdict = conclude(facts).verdict;
+    assert_eq!(verdict.action, Action::Undecided, "{}", verdict.line);
+    assert!(
+        verdict.line.starts_with("UNDECIDED: ") && verdict.line.contains("missing here"),
+        "{}",
+        verdict.line
+    );
+    let [ask, copy] = verdict.next_steps.as_slice() else { panic!("{:?}", verdict.next_steps) };
+    assert!(ask.contains("--wal-archive DIR") && ask.contains(&missing[0]), "{ask}");
+    assert!(ask.contains(missing.last().unwrap()), "{ask}");
+    assert!(copy.starts_with("Only if they are nowhere") && copy.contains("pg_basebackup"), "{copy}");
+    // the same for WAL that is needed only to follow
+    let mut facts = real("recycled-archive");
+    let need = facts.wal.follow.as_mut().unwrap();
+    let lost = need.segments.iter_mut().find(|s| !s.on_target && !s.on_source).unwrap();
+    lost.found.clear();
+    let name = lost.name.clone();
+    let verdict = conclude(facts).verdict;
+    assert_eq!(verdict.action, Action::Undecided, "{}", verdict.line);
+    assert!(verdict.line.contains("1 segment of WAL") && verdict.line.contains(&name), "{}", verdict.line);
+}
+
+#[test]
+fn arguments_the_wrong_way_round_are_not_called_a_failover() {
+    let dir = pairs::unpack("basic-18");
+    let verdict = conclude(facts_of(&dir.join("source"), &dir.join("target"), &[])).verdict;
+    assert_eq!((verdict.action, verdict.picture), (Action::Undecided, Picture::None), "{}", verdict.line);
+    assert!(
+        verdict.line.starts_with("WRONG WAY ROUND? the target (TARGET) was promoted to timeline 2"),
+        "{}",
+        verdict.line
+    );
+    assert!(verdict.next_steps[0].contains("exchange the two arguments"), "{:?}", verdict.next_steps);
+    assert!(verdict.next_steps[1].starts_with("Only if the promotion of TARGET was the mistake"));
+    let rewind = verdict.next_steps.iter().position(|s| s.contains("pg_rewind -D")).unwrap();
+    assert!(rewind > 1, "{:?}", verdict.next_steps);
+}
+
+#[test]
+fn one_directory_given_twice_is_no_pair() {
+    let copy = Copy::of("basic-18");
+    let again = copy.dir.path().join("again");
+    std::os::unix::fs::symlink(copy.target(), &again).unwrap();
+    for source in [copy.target(), again] {
+        let diagnosis = conclude(facts_of(&copy.target(), &source, &[]));
+        let verdict = &diagnosis.verdict;
+        assert_eq!((verdict.action, verdict.picture), (Action::Undecided, Picture::None), "{}", verdict.line);
+        assert_eq!(verdict.line, "UNDECIDED: TARGET and SOURCE are the same directory");
+        assert_eq!(verdict.blocked_by, ["FP64"]);
+        assert!(verdict.next_steps.len() == 1 && verdict.next_steps[0].starts_with("Name the other"));
+    }
+}
+
+#[test]
+fn configuration_is_saved_before_pg_rewind_and_put_back_after_it() {
+    let copy = Copy::of("basic-18");
+    write(copy.target().join("server's key.key"), "of this host");
+    let steps = conclude(copy.facts()).verdict.next_steps;
+    let at = |what: &str| {
+        steps.iter().position(|s| s.contains(what)).unwrap_or_else(|| panic!("{what}: {steps:?}"))
+    };
+    let saved = at("copy these files out of the target: ");
+    assert!(steps[saved].contains("postgresql.conf") && steps[saved].contains(r"'server'\''s key.key'"));
+    assert!(saved < at("pg_rewind -D") && at("pg_rewind -D") < at("put them back"), "{steps:?}");
+    assert!(at("put them back") < at("Start the target"), "{steps:?}");
+}
+
+#[test]
+fn paths_in_commands_are_quoted() {
+    let copy = Copy::of("basic-18");
+    let target = copy.dir.path().join("it's the target");
+    fs::rename(copy.target(), &target).unwrap();
+    let verdict = conclude(facts_of(&target, &copy.source(), &[])).verdict;
+    let step = verdict.next_steps.iter().find(|s| s.contains("pg_rewind -D")).unwrap();
+    assert!(step.contains(&format!("-D '{}", copy.dir.path().display())), "{step}");
+    assert!(step.contains(r"/it'\''s the target' --source-server"), "{step}");
+}
+
+#[test]
+fn work_that_was_rolled_back_is_not_called_maintenance() {
+    let mut facts = real("maintenance-only");
+    facts.transactions.clear();
+    assert!(conclude(facts).verdict.line.contains("only maintenance"));
+    let mut facts = real("maintenance-only");
+    let donor = real("basic-18").transactions.into_iter().next().unwrap();
+    let lsn = facts.divergence.as_ref().unwrap().lsn;
+    for end in [XactEnd::Aborted, XactEnd::InProgress] {
+        facts.transactions = vec![Xact { end, end_lsn: lsn.plus(64), ..donor.clone() }];
+        let findings = find(&facts);
+        let line = judge(&facts, &findings).line;
+        assert!(
+            !line.contains("only maintenance") && line.contains("rolled back or never finished"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_number_of_commits_is_not_at_least_none() {
+    let mut facts = real("basic-18");
+    facts.loss = Some(Loss::AtLeast { commits: 0 });
+    let diagnosis = conclude(facts);
+    assert!(diagnosis.verdict.line.contains("it cannot be told how many"), "{}", diagnosis.verdict.line);
+    assert!(!format!("{:?}{:?}", diagnosis.verdict, diagnosis.findings).contains("at least 0"));
+    assert_eq!(diagnosis.verdict.lost_commits, None);
 }
 
 /// One message of every code that has one, as servers and tools of several majors print it, and the figures in it.
@@ -862,15 +996,15 @@ fn what_a_finding_would_log_is_named_as_that_finding() {
 fn a_message_of_another_moment_is_told_from_this_pairs() {
     let diagnosis = conclude(real("basic-18"));
     let control = &diagnosis.facts.target.control;
-    let fork = diagnosis.facts.divergence.as_ref().unwrap().lsn;
-    let message = |checkpoint: Lsn, fork: Lsn| {
+    let divergence = diagnosis.facts.divergence.as_ref().unwrap().lsn;
+    let message = |checkpoint: Lsn, divergence: Lsn| {
         format!(
             "FATAL:  requested timeline 2 is not a child of this server's history\nDETAIL:  Latest checkpoint in file \
              \"global/pg_control\" is at {checkpoint} on timeline 1, but in the history of the requested timeline, the \
-             server forked off from that timeline at {fork}."
+             server forked off from that timeline at {divergence}."
         )
     };
-    let ours = &explain(&message(control.checkpoint, fork), Some(&diagnosis))[0];
+    let ours = &explain(&message(control.checkpoint, divergence), Some(&diagnosis))[0];
     assert_eq!((ours.code, ours.finding_matches), ("FP01", Some(true)));
     assert!(ours.figures.iter().filter(|f| f.agrees == Some(true)).count() >= 3, "{ours:#?}");
     let other = &explain(&message(control.checkpoint, Lsn(0x30)), Some(&diagnosis))[0];

@@ -1,12 +1,14 @@
 //! The verdict: one line first, then what to do.
 
-use crate::findings::common::{Pair, Way, entry_of, is_shutdown_checkpoint, plural};
+use crate::findings::common::{
+    Pair, Way, entry_of, history_name, is_shutdown_checkpoint, plural, segment_name, shell_word,
+};
 use crate::findings::leftovers::{before_switchover, starts_as_standby};
 use crate::findings::{Finding, Severity};
 use crate::pg::Major;
 use crate::pg::control::DbState;
 
-use crate::facts::{Facts, Loss, Relation, Unrelated};
+use crate::facts::{Facts, Loss, NeededSegment, Relation, Unrelated};
 
 /// What has to be done for the rejoin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,7 +19,7 @@ pub enum Action {
     Follow,
     /// Take back what the target wrote after the divergence, then follow.
     Rewind,
-    /// The WAL route is closed: copy the source anew, or compare all files with it.
+    /// The WAL route is closed, or pg_rewind would do harm: copy the source anew, or compare all files with it.
     ReClone,
     /// The two have nothing to do with each other.
     Unrelated,
@@ -73,6 +75,12 @@ const CLOSES_REWIND: [&str; 9] = ["FP14", "FP15", "FP19", "FP21", "FP22", "FP27"
 const CLOSES_FOLLOW: [&str; 8] = ["FP06", "FP14", "FP25", "FP27", "FP28", "FP31", "FP66", "FP68"];
 /// Errors with which pg_rewind must not be run although a rewind is what is needed.
 const NOT_BY_PG_REWIND: [&str; 4] = ["FP08", "FP39", "FP73", "FP75"];
+
+/// Errors that WAL from an archive or a peer may remove.
+const MISSING_WAL: [&str; 3] = ["FP19", "FP25", "FP28"];
+
+/// What has to be seen to before anything else.
+const FATAL: [&str; 5] = ["FP60", "FP63", "FP64", "FP76", "FP78"];
 
 /// Judges the pair.
 pub fn judge(facts: &Facts, findings: &[Finding]) -> Verdict {
@@ -133,13 +141,88 @@ impl Case<'_> {
         })
     }
 
+    fn same_directory(&self) -> bool {
+        self.pair.target().dir.identity() == self.pair.source().dir.identity()
+    }
+
+    /// The target was promoted where the two part, and the source stayed on the old timeline.
+    fn target_was_promoted(&self) -> bool {
+        let (target, source) = (&self.pair.target().lineage, &self.pair.source().lineage);
+        let Some((lsn, timeline)) = self.pair.divergence() else { return false };
+        !matches!(self.pair.facts.relation, Relation::Twins { .. })
+            && target.timeline > source.timeline
+            && source.timeline == timeline
+            && entry_of(&target.history, timeline).is_some_and(|e| e.end == lsn)
+    }
+
+    fn not_by_pg_rewind(&self) -> bool {
+        self.pair.way == Way::Rewind && NOT_BY_PG_REWIND.iter().any(|c| self.error(c).is_some())
+    }
+
+    /// Nothing but WAL that may lie in an archive stands in the way that these codes close.
+    fn only_wal_is_missing(&self, closing: &[&str]) -> bool {
+        let others: Vec<&str> = closing.iter().copied().filter(|c| !MISSING_WAL.contains(c)).collect();
+        self.closes(&MISSING_WAL) && !self.closes(&others) && !self.not_by_pg_rewind()
+    }
+
+    fn waits_for_wal(&self, action: Action) -> bool {
+        let closing: &[&str] = if self.pair.way == Way::Rewind { &CLOSES_REWIND } else { &CLOSES_FOLLOW };
+        action == Action::Undecided
+            && self.pair.way != Way::Neither
+            && !self.same_directory()
+            && !self.target_was_promoted()
+            && self.only_wal_is_missing(closing)
+    }
+
+    /// Names of the segments that were found nowhere, in order.
+    fn missing_segments(&self) -> Vec<String> {
+        let wal = &self.pair.facts.wal;
+        let mut holes: Vec<&NeededSegment> = Vec::new();
+        if self.pair.way == Way::Rewind
+            && let Some(need) = &wal.find_blocks
+        {
+            holes.extend(need.holes());
+        }
+        if let Some(need) = &wal.follow {
+            holes.extend(need.holes());
+        }
+        let mut names: Vec<String> = holes.into_iter().map(|s| s.name.clone()).collect();
+        if names.is_empty()
+            && let Some((lsn, timeline)) = self.pair.divergence()
+        {
+            names.push(segment_name(self.pair.target(), timeline, lsn));
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The checkpoint that the blocks are searched from was not found either: older segments may be needed too.
+    fn older_too(&self) -> &'static str {
+        if self.pair.way == Way::Rewind && self.pair.facts.common_checkpoint.is_none() {
+            " (and older ones, back to the last checkpoint before the divergence)"
+        } else {
+            ""
+        }
+    }
+
+    fn closed(&self, closing: &[&str]) -> Action {
+        if self.only_wal_is_missing(closing) { Action::Undecided } else { Action::ReClone }
+    }
+
     fn action(&self) -> Action {
+        if self.same_directory() {
+            return Action::Undecided;
+        }
         match self.pair.facts.relation {
             Relation::Unrelated(_) if !self.pair.lineage_unknown() => Action::Unrelated,
             _ if self.error("FP31").is_some() => Action::ReClone,
+            _ if self.target_was_promoted() => Action::Undecided,
             Relation::Undecided if self.pair.way == Way::Rewind => self.rewind_or_clone(),
             Relation::Undecided | Relation::SourceBehind | Relation::Unrelated(_) => Action::Undecided,
-            Relation::SamePosition | Relation::TargetBehind if self.closes(&CLOSES_FOLLOW) => Action::ReClone,
+            Relation::SamePosition | Relation::TargetBehind if self.closes(&CLOSES_FOLLOW) => {
+                self.closed(&CLOSES_FOLLOW)
+            }
             Relation::SamePosition if !self.pair.rewound_by_pg_rewind() => Action::Same,
             Relation::SamePosition | Relation::TargetBehind => Action::Follow,
             Relation::Diverged if self.pair.only_received() && !self.closes(&CLOSES_FOLLOW) => Action::Follow,
@@ -148,7 +231,13 @@ impl Case<'_> {
     }
 
     fn rewind_or_clone(&self) -> Action {
-        if self.closes(&CLOSES_REWIND) { Action::ReClone } else { Action::Rewind }
+        if self.closes(&CLOSES_REWIND) {
+            self.closed(&CLOSES_REWIND)
+        } else if self.not_by_pg_rewind() {
+            Action::ReClone
+        } else {
+            Action::Rewind
+        }
     }
 
     fn blocked_by(&self, action: Action) -> Vec<&'static str> {
@@ -165,6 +254,9 @@ impl Case<'_> {
     }
 
     fn lost_commits(&self, action: Action) -> Option<u64> {
+        if self.same_directory() {
+            return None;
+        }
         match self.pair.facts.loss {
             Some(Loss::Commits { commits, .. }) => Some(commits),
             Some(Loss::AtLeast { commits }) => (commits > 0).then_some(commits),
@@ -185,6 +277,9 @@ impl Case<'_> {
         let pair = &self.pair;
         let (target, source) = (pair.target(), pair.source());
         let (old, new) = (target.lineage.timeline, source.lineage.timeline);
+        if self.same_directory() {
+            return Picture::None;
+        }
         if pair.rewound_by_pg_rewind() {
             return Picture::Rewound;
         }
@@ -209,7 +304,8 @@ impl Case<'_> {
                 }
             }
             Relation::Diverged | Relation::Undecided
-                if pair.way == Way::Rewind && self.error("FP31").is_none() =>
+                if pair.divergence().is_some_and(|(_, timeline)| new > timeline)
+                    && self.error("FP31").is_none() =>
             {
                 Picture::Failover
             }
@@ -281,6 +377,10 @@ impl Case<'_> {
             Some(Loss::ShutdownCheckpointOnly) => {
                 format!("the target has only its shutdown checkpoint{place}; no data is lost")
             }
+            Some(Loss::MaintenanceOnly) if pair.has_unfinished_work() => format!(
+                "the target {wrote} nothing committed{place}: maintenance and work that was rolled back or never \
+                 finished; no data is lost"
+            ),
             Some(Loss::MaintenanceOnly) => {
                 format!(
                     "the target {wrote} only maintenance{place} (vacuum, hints, checkpoints); no data is lost"
@@ -295,7 +395,9 @@ impl Case<'_> {
                 plural(*prepared, "transaction")
             ),
             Some(Loss::AtLeast { commits: 0 }) => {
-                format!("the target's WAL{place} could not be read to the end, so what is lost is not known")
+                format!(
+                    "the target's WAL{place} could not be read to the end; it cannot be told how many commits are lost"
+                )
             }
             Some(Loss::AtLeast { commits }) => format!(
                 "the target {wrote} at least {}{place} that the source never saw; its WAL could not be read to the end",
@@ -335,6 +437,16 @@ impl Case<'_> {
                 };
                 format!("UNRELATED: {why}; the target can never follow this source and has to be cloned anew")
             }
+            Action::Undecided if self.same_directory() => {
+                "UNDECIDED: TARGET and SOURCE are the same directory".into()
+            }
+            Action::Undecided if self.target_was_promoted() => format!(
+                "WRONG WAY ROUND? the target (TARGET) was promoted to timeline {} and the source was not: if the target \
+                 is the new primary, exchange the two; if that promotion was the mistake, {}{blocked}",
+                target.lineage.timeline,
+                self.loss_words()
+            ),
+            Action::Undecided if self.waits_for_wal(action) => self.missing_line(&blocked),
             Action::Undecided if pair.facts.relation == Relation::SourceBehind => format!(
                 "WRONG WAY ROUND? The target{} has everything that the source has and went on; exchange the two, or \
                  check which one is meant to be followed{blocked}",
@@ -377,11 +489,6 @@ impl Case<'_> {
                     if end.is_empty() { " where it stopped".to_owned() } else { end }
                 )
             }
-            Action::Rewind if NOT_BY_PG_REWIND.iter().any(|c| self.error(c).is_some()) => format!(
-                "REWIND, but not with pg_rewind: {}; {}",
-                self.loss_words(),
-                Self::way_words(blocked_by)
-            ),
             Action::Rewind => format!("REWIND: {}; {}", self.loss_words(), Self::way_words(blocked_by)),
             Action::ReClone if pair.way == Way::Follow || self.error("FP31").is_some() => {
                 let what = if self.error("FP31").is_some() {
@@ -391,12 +498,70 @@ impl Case<'_> {
                 };
                 format!("RE-CLONE: {what}; {}", Self::way_words(blocked_by))
             }
+            Action::ReClone if self.not_by_pg_rewind() => format!(
+                "RE-CLONE: pg_rewind would {} here; {}; {}",
+                if self.error("FP08").or(self.error("FP75")).is_some() {
+                    "leave wrong rows"
+                } else {
+                    "write through the link of another tablespace"
+                },
+                self.loss_words(),
+                Self::way_words(blocked_by)
+            ),
             Action::ReClone => format!(
                 "RE-CLONE (or compare all files): {}; the rewind by WAL is closed, {}",
                 self.loss_words(),
                 Self::way_words(blocked_by)
             ),
         }
+    }
+
+    fn missing_line(&self, blocked: &str) -> String {
+        let names = self.missing_segments();
+        let (task, loss) = if self.pair.way == Way::Rewind {
+            ("a rewind needs", format!("; {}", self.loss_words()))
+        } else {
+            ("the target needs to follow", String::new())
+        };
+        let which = match names.as_slice() {
+            [one] => format!(" ({one})"),
+            [first, .., last] => format!(" ({first} to {last})"),
+            [] => String::new(),
+        };
+        let (verb, them) = if names.len() == 1 { ("is", "it") } else { ("are", "them") };
+        format!(
+            "UNDECIDED: {} of WAL that {task} {verb} missing here{which}; find {them} in an archive, else \
+             re-clone{loss}{blocked}",
+            plural(names.len() as u64, "segment")
+        )
+    }
+
+    fn missing_step(&self) -> String {
+        let names = self.missing_segments();
+        let list = match names.as_slice() {
+            [first, .., last] if names.len() > 8 => {
+                format!("{} segments, {first} to {last}", names.len())
+            }
+            few => few.join(", "),
+        };
+        format!(
+            "Look for these segments in the WAL archive, in backups and in the WAL directories of other standbys: \
+             {list}{}. Then ask again with --wal-archive DIR for the place where they are.",
+            self.older_too()
+        )
+    }
+
+    /// The files of this host that FP38 names, for the steps around `pg_rewind`.
+    fn own_files(&self) -> Option<String> {
+        let finding = self.found("FP38")?;
+        let target = self.pair.target().dir.path();
+        let names: Vec<String> = finding
+            .evidence
+            .iter()
+            .filter_map(|e| e.path.as_ref()?.strip_prefix(target).ok())
+            .map(shell_word)
+            .collect();
+        (!names.is_empty()).then(|| names.join(", "))
     }
 
     fn standby_step(&self) -> String {
@@ -428,17 +593,55 @@ impl Case<'_> {
         )
     }
 
+    fn remedies(&self, codes: &[&str], steps: &mut Vec<String>) {
+        for finding in
+            self.findings.iter().filter(|f| codes.contains(&f.code) && f.severity >= Severity::Warning)
+        {
+            steps.push(format!("{}: {}", finding.code, finding.remedy));
+        }
+    }
+
+    fn rewind_steps(&self, steps: &mut Vec<String>) {
+        let pair = &self.pair;
+        self.remedies(&FATAL, steps);
+        self.remedies(
+            &["FP05", "FP07", "FP16", "FP17", "FP19", "FP30", "FP32", "FP33", "FP37", "FP44", "FP71", "FP74"],
+            steps,
+        );
+        if pair.commits().is_some() {
+            steps.push(
+                "If the transactions that are lost matter, copy the target's directory before it is rewound: \
+                 afterwards they are nowhere."
+                    .into(),
+            );
+        }
+        let own = self.own_files();
+        if let Some(files) = &own {
+            steps.push(format!("FP38: copy these files out of the target: {files}."));
+        }
+        let fetch = if self.warned("FP19") && pair.major >= Major::V13 { " -c" } else { "" };
+        let follow = if pair.major >= Major::V13 { " -R" } else { "" };
+        let target = shell_word(pair.target().dir.path());
+        steps.push(format!(
+            "As the server's user: pg_rewind -D {target} --source-server='CONNINFO OF THE SOURCE'{follow}{fetch} -P \
+             (or --source-pgdata={} while the source is stopped{}).",
+            shell_word(pair.source().dir.path()),
+            if follow.is_empty() { "" } else { ", without -R" }
+        ));
+        if own.is_some() {
+            steps.push("FP38: put them back, each where it was.".into());
+        }
+        steps.push(format!(
+            "{}{}",
+            if follow.is_empty() { "" } else { "Unless -R has done it: " },
+            self.standby_step()
+        ));
+        steps.push("Start the target and look for \"consistent recovery state reached\" in its log.".into());
+    }
+
     fn next_steps(&self, action: Action) -> Vec<String> {
         let pair = &self.pair;
         let mut steps = Vec::new();
-        let remedies = |codes: &[&str], steps: &mut Vec<String>| {
-            for finding in
-                self.findings.iter().filter(|f| codes.contains(&f.code) && f.severity >= Severity::Warning)
-            {
-                steps.push(format!("{}: {}", finding.code, finding.remedy));
-            }
-        };
-        let fatal = ["FP60", "FP63", "FP64", "FP76", "FP78"];
         match action {
             Action::Same if before_switchover(pair) => {
                 steps.push("Promote the source.".into());
@@ -446,8 +649,8 @@ impl Case<'_> {
                 steps.push("Start the target; it follows without a rewind.".into());
             }
             Action::Same | Action::Follow => {
-                remedies(&fatal, &mut steps);
-                remedies(&["FP03", "FP09", "FP25", "FP26", "FP44", "FP65", "FP77"], &mut steps);
+                self.remedies(&FATAL, &mut steps);
+                self.remedies(&["FP03", "FP09", "FP25", "FP26", "FP44", "FP65", "FP77"], &mut steps);
                 if self.warned("FP61") || self.warned("FP62") {
                     steps.push(self.standby_step());
                 }
@@ -457,55 +660,54 @@ impl Case<'_> {
                         .into(),
                 );
             }
-            Action::Rewind if NOT_BY_PG_REWIND.iter().any(|c| self.error(c).is_some()) => {
-                remedies(&NOT_BY_PG_REWIND, &mut steps);
-                steps.push(self.clone_step());
-            }
-            Action::Rewind => {
-                remedies(&fatal, &mut steps);
-                remedies(
-                    &[
-                        "FP05", "FP07", "FP16", "FP17", "FP19", "FP30", "FP32", "FP33", "FP37", "FP38",
-                        "FP44", "FP71", "FP74",
-                    ],
-                    &mut steps,
-                );
-                if pair.commits().is_some() {
-                    steps.push(
-                        "If the transactions that are lost matter, copy the target's directory before it is rewound: \
-                         afterwards they are nowhere."
-                            .into(),
-                    );
-                }
-                let fetch = if self.warned("FP19") && pair.major >= Major::V13 { " -c" } else { "" };
-                let follow = if pair.major >= Major::V13 { " -R" } else { "" };
-                let target = pair.target().dir.path().display();
-                steps.push(format!(
-                    "As the server's user: pg_rewind -D {target} --source-server='CONNINFO OF THE SOURCE'{follow}{fetch} -P \
-                     (or --source-pgdata={} while the source is stopped{}).",
-                    pair.source().dir.path().display(),
-                    if follow.is_empty() { "" } else { ", without -R" }
-                ));
-                steps.push(format!(
-                    "{}{}",
-                    if follow.is_empty() { "" } else { "Unless -R has done it: " },
-                    self.standby_step()
-                ));
-                steps.push(
-                    "Start the target and look for \"consistent recovery state reached\" in its log.".into(),
-                );
-            }
+            Action::Rewind => self.rewind_steps(&mut steps),
             Action::ReClone => {
-                remedies(&fatal, &mut steps);
+                self.remedies(&FATAL, &mut steps);
+                if self.not_by_pg_rewind() {
+                    self.remedies(&NOT_BY_PG_REWIND, &mut steps);
+                }
                 steps.push(self.clone_step());
             }
             Action::Unrelated => {
-                remedies(&["FP11", "FP12", "FP13"], &mut steps);
+                self.remedies(&["FP11", "FP12", "FP13"], &mut steps);
                 steps.push(self.clone_step());
             }
+            Action::Undecided if self.same_directory() => {
+                steps.push(
+                    "Name the other directory: TARGET is the one that shall rejoin, SOURCE the one that it shall follow."
+                        .into(),
+                );
+            }
+            Action::Undecided if self.target_was_promoted() => {
+                let timeline = pair.target().lineage.timeline;
+                steps.push(
+                    "If TARGET is the new primary: exchange the two arguments and ask again. Nothing that follows \
+                     applies then."
+                        .into(),
+                );
+                steps.push(format!(
+                    "Only if the promotion of TARGET was the mistake and SOURCE is the branch to keep, this and all that \
+                     follows: promote the source once more, so that its timeline is beyond {timeline}, and move {} out of \
+                     every archive.",
+                    history_name(timeline)
+                ));
+                match self.rewind_or_clone() {
+                    Action::Rewind => self.rewind_steps(&mut steps),
+                    Action::Undecided => {
+                        steps.push(self.missing_step());
+                        steps.push(format!("Only if they are nowhere: {}", self.clone_step()));
+                    }
+                    _ => steps.push(self.clone_step()),
+                }
+            }
+            Action::Undecided if self.waits_for_wal(action) => {
+                self.remedies(&FATAL, &mut steps);
+                steps.push(self.missing_step());
+                steps.push(format!("Only if they are nowhere: {}", self.clone_step()));
+            }
             Action::Undecided => {
-                remedies(&fatal, &mut steps);
-                remedies(&["FP72", "FP80", "FP14", "FP27"], &mut steps);
+                self.remedies(&FATAL, &mut steps);
+                self.remedies(&["FP72", "FP80", "FP14", "FP27"], &mut steps);
                 if steps.is_empty() {
                     steps.push(
                         "Give more evidence: the WAL archive with --wal-archive, and everything that the report says it \
@@ -521,12 +723,11 @@ impl Case<'_> {
     fn other_routes(&self, action: Action) -> Vec<String> {
         let mut routes = Vec::new();
         let missing = ["FP19", "FP21", "FP22", "FP25", "FP27", "FP28"];
-        let closed = action == Action::ReClone
-            || (action == Action::Rewind && NOT_BY_PG_REWIND.iter().any(|c| self.error(c).is_some()));
+        let closed = action == Action::ReClone || self.waits_for_wal(action);
         if !closed {
             return routes;
         }
-        if missing.iter().any(|c| self.error(c).is_some()) {
+        if action == Action::ReClone && missing.iter().any(|c| self.error(c).is_some()) {
             routes.push(
                 "Archive: find the missing WAL in an archive, a backup or on a peer, and ask again with --wal-archive; the \
                  rewind is open again when every segment is there."

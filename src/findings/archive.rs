@@ -139,7 +139,7 @@ fn orphan_histories(pair: &Pair<'_>) -> Option<Finding> {
 
 /// FP81.
 fn still_waiting(pair: &Pair<'_>) -> Option<Finding> {
-    let (fork, timeline) = pair.fork()?;
+    let (divergence, timeline) = pair.divergence()?;
     let target = pair.target();
     let size = target.segment_size;
     let waiting: Vec<&String> = target
@@ -148,7 +148,7 @@ fn still_waiting(pair: &Pair<'_>) -> Option<Finding> {
         .iter()
         .filter(|n| {
             matches!(WalName::parse(n, size),
-                Some(WalName::Segment(t, s) | WalName::Partial(t, s)) if t >= timeline && s >= size.segno(fork))
+                Some(WalName::Segment(t, s) | WalName::Partial(t, s)) if t >= timeline && s >= size.segno(divergence))
         })
         .collect();
     if waiting.is_empty() {

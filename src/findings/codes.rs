@@ -28,7 +28,7 @@ const fn by_log(code: &'static str, title: &'static str, reason: &'static str) -
     Code { code, title, provable: Provable::LogOnly(reason) }
 }
 
-/// Every code: FP01 to FP45 are the rows of the catalogue of rejoin failures, FP60 and up are forkpoint's own.
+/// Every code: FP01 to FP45 are known ways in which a rejoin fails, FP60 and up are forkpoint's own.
 pub const CODES: &[Code] = &[
     by_files("FP01", "The target wrote WAL after the divergence"),
     by_files("FP02", "Only the target's shutdown checkpoint lies after the divergence"),
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_rows_of_the_catalogue_once_and_in_order() {
+    fn every_known_failure_once_and_in_order() {
         let codes: Vec<&str> = CODES.iter().map(|c| c.code).collect();
         for n in 1..=45 {
             assert_eq!(codes[n - 1], format!("FP{n:02}"));

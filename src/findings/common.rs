@@ -7,7 +7,7 @@ use crate::facts::{DivergenceProof, Facts, Loss, NeededSegment, Relation, Role, 
 use crate::pg::control::DbState;
 use crate::pg::history::{History, HistoryEntry};
 use crate::pg::{Lsn, Major, TimelineId, WalName};
-use crate::scan::RecordKind;
+use crate::scan::{RecordKind, XactEnd};
 use crate::source::trees::{Entry, Kind, Tree};
 use crate::wal::rmgr::{id, op};
 
@@ -73,7 +73,7 @@ impl<'a> Pair<'a> {
     }
 
     /// Divergence, when the target has to give up WAL behind it.
-    pub fn fork(&self) -> Option<(Lsn, TimelineId)> {
+    pub fn divergence(&self) -> Option<(Lsn, TimelineId)> {
         if self.way != Way::Rewind {
             return None;
         }
@@ -89,10 +89,10 @@ impl<'a> Pair<'a> {
 
     /// The target is a cleanly stopped standby that received WAL past the divergence and replayed none of it.
     pub fn only_received(&self) -> bool {
-        let Some((fork, _)) = self.fork() else { return false };
+        let Some((divergence, _)) = self.divergence() else { return false };
         self.target().control.state == DbState::ShutDownInRecovery
             && self.target_was_standby()
-            && self.target().control_end.is_some_and(|at| at <= fork)
+            && self.target().control_end.is_some_and(|at| at <= divergence)
     }
 
     /// pg_rewind ended on the target and no server was started since.
@@ -116,6 +116,15 @@ impl<'a> Pair<'a> {
                 None
             }
         }
+    }
+
+    /// After the divergence the target has transactions that were rolled back or never ended.
+    pub fn has_unfinished_work(&self) -> bool {
+        let Some((divergence, _)) = self.divergence() else { return false };
+        self.facts.transactions.iter().any(|x| {
+            x.end_lsn >= divergence
+                && matches!(x.end, XactEnd::Aborted | XactEnd::AbortedPrepared | XactEnd::InProgress)
+        })
     }
 
     /// One side's tree of files.
@@ -180,6 +189,16 @@ pub(crate) fn some_of<T: Display>(items: impl IntoIterator<Item = T>, limit: usi
     }
     let list = text.join(", ");
     if more == 0 { list } else { format!("{list} and {more} more") }
+}
+
+/// A path as one word of a shell command.
+pub(crate) fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_./-".contains(&b)) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 /// Name of a timeline's history file.
@@ -346,5 +365,21 @@ impl Finding {
     pub(crate) fn remedy(mut self, text: impl Into<String>) -> Self {
         self.remedy = text.into();
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_for_a_shell() {
+        let word = |path: &str| shell_word(Path::new(path));
+        assert_eq!(word("/srv/pg-18_a/data.1"), "/srv/pg-18_a/data.1");
+        for path in ["/a b", "/it's", "/x;rm -rf $HOME", "/ü*", "", "/a\nb", "~"] {
+            let command = format!("printf %s {}", word(path));
+            let said = std::process::Command::new("sh").arg("-c").arg(command).output().unwrap();
+            assert_eq!(String::from_utf8(said.stdout).unwrap(), path);
+        }
     }
 }

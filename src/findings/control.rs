@@ -303,7 +303,7 @@ fn minimal_wal(pair: &Pair<'_>) -> Option<Finding> {
 
 /// FP75.
 fn older_files(pair: &Pair<'_>) -> Option<Finding> {
-    let (fork, timeline) = pair.fork()?;
+    let (divergence, timeline) = pair.divergence()?;
     let checkpoint = pair.facts.common_checkpoint?;
     let control = &pair.target().control;
     let mut start = checkpoint.redo;
@@ -311,7 +311,7 @@ fn older_files(pair: &Pair<'_>) -> Option<Finding> {
         start = start.min(pair.source().control.checkpoint_copy.redo);
     }
     let restartpoint = control.checkpoint_copy.redo;
-    if restartpoint >= start || restartpoint >= fork {
+    if restartpoint >= start || restartpoint >= divergence {
         return None;
     }
     Some(

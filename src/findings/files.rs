@@ -364,10 +364,10 @@ fn new_tablespace(pair: &Pair<'_>) -> Option<Finding> {
 
 /// FP64.
 fn same_directory(pair: &Pair<'_>) -> Option<Finding> {
-    let (target, source) = (pair.target().dir.path(), pair.source().dir.path());
+    let target = pair.target().dir.path();
     let other = pair.tree(Role::Source);
     let mut shared: Vec<(PathBuf, String)> = Vec::new();
-    if target == source {
+    if pair.target().dir.identity() == pair.source().dir.identity() {
         shared.push((target.to_path_buf(), "given as target and as source".into()));
     }
     for entry in pair.tree(Role::Target) {

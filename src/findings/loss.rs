@@ -13,7 +13,7 @@ pub(super) fn find(pair: &Pair<'_>) -> Vec<Finding> {
 
 /// FP42.
 fn maintenance_only(pair: &Pair<'_>) -> Option<Finding> {
-    let (fork, timeline) = pair.fork()?;
+    let (divergence, timeline) = pair.divergence()?;
     if pair.facts.loss != Some(Loss::MaintenanceOnly) {
         return None;
     }
@@ -29,15 +29,19 @@ fn maintenance_only(pair: &Pair<'_>) -> Option<Finding> {
         .collect();
     kinds.sort_by(|a, b| b.cmp(a));
     let records: u64 = kinds.iter().map(|(n, _)| n).sum();
+    let mut found = finding("FP42", Severity::Info);
+    if pair.has_unfinished_work() {
+        found = found.title("Nothing is lost: after the divergence nothing was committed");
+    }
     Some(
-        finding("FP42", Severity::Info)
+        found
             .explain(format!(
-                "After the divergence at {fork} on timeline {timeline} the target wrote {} and not one of a transaction that \
+                "After the divergence at {divergence} on timeline {timeline} the target wrote {} and not one of a transaction that \
                  committed: vacuum, pruning, hint bits, checkpoints, work that was rolled back. A rewind discards no \
                  data.",
                 plural(records, "record")
             ))
-            .proof(kinds.into_iter().take(8).map(|(_, text)| wal_says(timeline, fork, text)))
+            .proof(kinds.into_iter().take(8).map(|(_, text)| wal_says(timeline, divergence, text)))
             .proof(end_of(pair.target()))
             .remedy("The rewind is safe to do."),
     )

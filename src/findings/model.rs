@@ -33,7 +33,7 @@ pub struct Evidence {
 /// One way in which the rejoin fails, or a thing worth knowing, with its proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Stable code: FP01 to FP45 by the catalogue of rejoin failures, own ones from FP60.
+    /// Stable code: FP01 to FP45 are known ways in which a rejoin fails, own ones from FP60.
     pub code: &'static str,
     /// How much it matters.
     pub severity: Severity,

@@ -122,16 +122,16 @@ fn slots_of_the_target(pair: &Pair<'_>) -> Option<Finding> {
 
 /// FP45.
 fn ahead_of_the_fork(pair: &Pair<'_>) -> Option<Finding> {
-    let (fork, timeline) = pair.fork()?;
+    let (divergence, timeline) = pair.divergence()?;
     let ahead: Vec<&Slot> =
-        pair.target().slots.iter().filter(|s| is_logical(s) && s.confirmed_flush > fork).collect();
+        pair.target().slots.iter().filter(|s| is_logical(s) && s.confirmed_flush > divergence).collect();
     if ahead.is_empty() {
         return None;
     }
     Some(
         finding("FP45", Severity::Warning)
             .explain(format!(
-                "The consumer of {} has confirmed changes beyond the divergence at {fork} on timeline {timeline}. It has seen \
+                "The consumer of {} has confirmed changes beyond the divergence at {divergence} on timeline {timeline}. It has seen \
                  transactions that the source does not have, and they stay in its database after the rewind.",
                 some_of(ahead.iter().map(|s| format!("{} (up to {})", s.name, s.confirmed_flush)), 4)
             ))

@@ -34,7 +34,7 @@ pub(super) fn find(pair: &Pair<'_>) -> Vec<Finding> {
 }
 
 /// `Latest checkpoint …` and its FATAL line, as the target's server says it.
-fn not_a_child(pair: &Pair<'_>, checkpoint: Lsn, fork: Lsn, timeline: u32) -> Vec<String> {
+fn not_a_child(pair: &Pair<'_>, checkpoint: Lsn, divergence: Lsn, timeline: u32) -> Vec<String> {
     let requested = pair.source().lineage.timeline;
     let file = if pair.major < Major::V18 {
         String::new()
@@ -49,7 +49,7 @@ fn not_a_child(pair: &Pair<'_>, checkpoint: Lsn, fork: Lsn, timeline: u32) -> Ve
             "DETAIL:  Latest checkpoint{file} is at {} on timeline {timeline}, but in the history of the requested \
              timeline, the server forked off from that timeline at {}.",
             pair.lsn(checkpoint),
-            pair.lsn(fork)
+            pair.lsn(divergence)
         ),
     ]
 }
@@ -73,19 +73,19 @@ fn forked_off_message(pair: &Pair<'_>, timeline: u32, point: Lsn) -> String {
 
 /// FP01, FP02, FP03: the same picture for an old primary, one that only wrote its shutdown checkpoint, a standby.
 fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
-    let (fork, timeline) = pair.fork()?;
+    let (divergence, timeline) = pair.divergence()?;
     let target = pair.target();
     let end = target.end.as_ref().map(|e| e.lsn).or(target.control_end)?;
     // of twins the other finding says it all
     let twins = matches!(pair.facts.relation, Relation::Twins { .. });
     let left = entry_of(&pair.source().lineage.history, timeline).is_some_and(|e| e.end != Lsn::MAX);
-    if end <= fork || twins || !left {
+    if end <= divergence || twins || !left {
         return None;
     }
     let control = &target.control;
     let checkpoint = control.checkpoint;
     let checkpoint_timeline = control.checkpoint_copy.timeline;
-    let bytes = plural(end.since(fork), "byte");
+    let bytes = plural(end.since(divergence), "byte");
     let mut proof: Vec<Evidence> = Vec::new();
     proof.extend(switch_line(pair.source(), timeline));
     proof.extend(end_of(target));
@@ -98,9 +98,9 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
         ),
     ));
     let mut log = Vec::new();
-    if checkpoint >= fork && checkpoint_timeline == timeline {
-        log.extend(not_a_child(pair, checkpoint, fork, timeline));
-    } else if control.min_recovery_point > fork {
+    if checkpoint >= divergence && checkpoint_timeline == timeline {
+        log.extend(not_a_child(pair, checkpoint, divergence, timeline));
+    } else if control.min_recovery_point > divergence {
         log.push(minimum_recovery_point_message(
             pair,
             control.min_recovery_point,
@@ -112,7 +112,7 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
         return Some(
             finding("FP02", Severity::Error)
                 .explain(format!(
-                    "The target was stopped cleanly, and the record at the divergence, {fork} on timeline {timeline}, is \
+                    "The target was stopped cleanly, and the record at the divergence, {divergence} on timeline {timeline}, is \
                      its shutdown checkpoint, which the source missed. Nothing follows it, so no transaction is \
                      lost; but the target counts as {bytes} ahead and cannot follow before that is undone."
                 ))
@@ -128,15 +128,15 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
         let (what, remedy) = if pair.only_received() {
             (
                 format!(
-                    "It only received WAL past the divergence ({bytes} after {fork} on timeline {timeline}) and did not \
-                     replay it: its data files hold nothing beyond {fork}. pg_rewind says \"no rewind required\", \
+                    "It only received WAL past the divergence ({bytes} after {divergence} on timeline {timeline}) and did not \
+                     replay it: its data files hold nothing beyond {divergence}. pg_rewind says \"no rewind required\", \
                      and the server replays that WAL as soon as it starts."
                 ),
                 format!(
                     "Before the target is started, move its segments from {} on out of {} (keep them: they hold what \
                      only this server received), and copy {} there from the source. Then it can follow without a \
                      rewind.",
-                    segment_name(target, timeline, fork),
+                    segment_name(target, timeline, divergence),
                     pair.major.wal_dir(),
                     history_name(pair.source().lineage.timeline)
                 ),
@@ -144,7 +144,7 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
         } else {
             (
                 format!(
-                    "It {} WAL past the divergence ({bytes} after {fork} on timeline {timeline}), so that its data files {} \
+                    "It {} WAL past the divergence ({bytes} after {divergence} on timeline {timeline}), so that its data files {} \
                      changes that the source never had.",
                     if cleanly_stopped(control.state) {
                         "replayed"
@@ -181,7 +181,7 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
     Some(
         finding("FP01", Severity::Error)
             .explain(format!(
-                "The source left timeline {timeline} at {fork}; the target wrote {bytes} more on it, up to {end}. {lost} \
+                "The source left timeline {timeline} at {divergence}; the target wrote {bytes} more on it, up to {end}. {lost} \
                  As long as that WAL and its changes are there, the target cannot follow the source."
             ))
             .proof(proof)
@@ -195,7 +195,7 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
 
 /// FP04: the walreceiver asks for whole segments, and the source left the timeline before that segment begins.
 fn refused_by_the_walsender(pair: &Pair<'_>) -> Option<Finding> {
-    let (fork, timeline) = pair.fork()?;
+    let (divergence, timeline) = pair.divergence()?;
     let target = pair.target();
     let end = target.end.as_ref()?;
     let size = target.segment_size;
@@ -209,7 +209,7 @@ fn refused_by_the_walsender(pair: &Pair<'_>) -> Option<Finding> {
             .explain(format!(
                 "Started as a standby on its own timeline, the target asks the source for timeline {timeline} from \
                  {start}, the beginning of the segment in which its WAL ends. The source left that timeline at \
-                 {left}, earlier, and refuses. It is the same divergence, at {fork}, seen from the source."
+                 {left}, earlier, and refuses. It is the same divergence, at {divergence}, seen from the source."
             ))
             .proof(switch_line(pair.source(), timeline))
             .proof(end_of(target))

@@ -8,7 +8,7 @@ use crate::wal::rmgr::{id, op};
 
 use super::common::{
     Pair, Way, cleanly_stopped, control_says, end_of, file_says, finding, names, plural, segment_name,
-    side_name, some_of, wal_says,
+    shell_word, side_name, some_of, wal_says,
 };
 use super::{Evidence, Finding, Severity};
 
@@ -90,19 +90,19 @@ fn missing_to_find_blocks(pair: &Pair<'_>) -> Option<Finding> {
         )
     };
     let Some(need) = &facts.wal.find_blocks else {
-        let (fork, timeline) = pair.fork()?;
+        let (divergence, timeline) = pair.divergence()?;
         if facts.common_checkpoint.is_some() {
             return None;
         }
-        let name = segment_name(target, timeline, fork);
+        let name = segment_name(target, timeline, divergence);
         return Some(
             finding("FP19", Severity::Error)
                 .explain(format!(
-                    "No checkpoint before the divergence at {fork} could be found in the target's WAL: it has been recycled \
+                    "No checkpoint before the divergence at {divergence} could be found in the target's WAL: it has been recycled \
                      or cannot be read. Without it nobody can say which blocks the target changed."
                 ))
-                .proof([wal_says(timeline, fork, "no checkpoint record before this point was found")])
-                .logs([message(&name), previous(fork)])
+                .proof([wal_says(timeline, divergence, "no checkpoint record before this point was found")])
+                .logs([message(&name), previous(divergence)])
                 .remedy(
                     "Find the target's older WAL in an archive or on a peer and give it with --wal-archive. If it is \
                      gone, copy every file that differs from the stopped source, or clone the target anew.",
@@ -113,10 +113,10 @@ fn missing_to_find_blocks(pair: &Pair<'_>) -> Option<Finding> {
     let first = missing.last()?;
     let holes: Vec<&NeededSegment> = need.holes().collect();
     let mut log = vec![message(&first.name)];
-    if let Some((fork, _)) = pair.fork()
-        && target.segment_size.segno(fork) == first.segno
+    if let Some((divergence, _)) = pair.divergence()
+        && target.segment_size.segno(divergence) == first.segno
     {
-        log.push(previous(fork));
+        log.push(previous(divergence));
     }
     let from = if facts.common_checkpoint.is_some() {
         format!("the last common checkpoint at {}", need.from)
@@ -145,7 +145,7 @@ fn missing_to_find_blocks(pair: &Pair<'_>) -> Option<Finding> {
             .logs(log)
             .remedy(format!(
                 "Copy (uncompressed, under these names) into {}: {}.{option}",
-                dir.display(),
+                shell_word(&dir),
                 some_of(list, 8)
             ))
     } else {
@@ -184,7 +184,7 @@ fn count_after(scan: &SideScan, rmid: u8, op: u8) -> u64 {
 /// FP18.
 fn started_again(pair: &Pair<'_>) -> Option<Finding> {
     let scan = pair.facts.target_scan.as_ref()?;
-    let (fork, timeline) = pair.fork()?;
+    let (divergence, timeline) = pair.divergence()?;
     let stops = count_after(scan, id::XLOG, op::XLOG_CHECKPOINT_SHUTDOWN);
     if stops < 2 || pair.target_was_standby() {
         return None;
@@ -201,7 +201,7 @@ fn started_again(pair: &Pair<'_>) -> Option<Finding> {
         pair.facts.wal.find_blocks.as_ref().and_then(|n| n.segments.first()).is_some_and(|s| !s.on_target);
     let severity = if only || lost_start { Severity::Warning } else { Severity::Info };
     let mut text = format!(
-        "After the divergence at {fork} the target's WAL holds {stops} shutdown checkpoints: it was started, or recovered by \
+        "After the divergence at {divergence} the target's WAL holds {stops} shutdown checkpoints: it was started, or recovered by \
          a single-user server as pg_rewind does, and stopped again."
     );
     if only {
@@ -215,7 +215,7 @@ fn started_again(pair: &Pair<'_>) -> Option<Finding> {
     Some(
         finding("FP18", severity)
             .explain(text)
-            .proof([wal_says(timeline, fork, format!("CHECKPOINT_SHUTDOWN records after this point = {stops}"))])
+            .proof([wal_says(timeline, divergence, format!("CHECKPOINT_SHUTDOWN records after this point = {stops}"))])
             .proof(end_of(pair.target()))
             .remedy(
                 "Do not start the target again before it is rewound. Keep a copy of its WAL directory; run pg_rewind \
@@ -675,7 +675,7 @@ fn removed_by_pg_rewind(pair: &Pair<'_>) -> Option<Finding> {
             .remedy(format!(
                 "Copy these segments out of {} before pg_rewind is run, and back after it; archive those that still \
                  wait for it.",
-                dir.display()
+                shell_word(&dir)
             )),
     )
 }
