@@ -119,17 +119,11 @@ pub fn counted(n: u64, thing: &str) -> String {
     format!("{} {thing}{plural}", count(n))
 }
 
-/// The state as pg_controldata writes it.
+/// The state as pg_controldata writes it, with the number where it has no name.
 pub fn state(state: DbState) -> String {
     match state {
-        DbState::StartingUp => "starting up".into(),
-        DbState::ShutDown => "shut down".into(),
-        DbState::ShutDownInRecovery => "shut down in recovery".into(),
-        DbState::ShuttingDown => "shutting down".into(),
-        DbState::InCrashRecovery => "in crash recovery".into(),
-        DbState::InArchiveRecovery => "in archive recovery".into(),
-        DbState::InProduction => "in production".into(),
-        DbState::Unrecognized(code) => format!("unrecognized ({code})"),
+        DbState::Unrecognized(code) => format!("{state} ({code})"),
+        _ => state.to_string(),
     }
 }
 
