@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{blocks, completions, controldata, demo, man, report, schema, snapshots, timelines};
 use super::console::Console;
 use super::exit::{self, Failure};
+use super::{blocks, completions, controldata, demo, man, report, schema, snapshots, timelines};
 use crate::diagnosis::engine;
 use crate::facts::Unseen;
 use crate::pg::SegmentSize;
@@ -159,16 +159,16 @@ pub fn check_archives(archives: &[PathBuf]) -> Result<(), Failure> {
 /// Archives that hold nothing of a cluster, each noted.
 pub fn useless_archives(archives: &[PathBuf], control: &ControlFile, console: &Console) -> Vec<Unseen> {
     let size = SegmentSize::new(control.wal_segment_size).unwrap_or(SegmentSize::DEFAULT);
-    let identity = WalIdentity {
-        system_identifier: control.system_identifier,
-        magic: None,
-        major: Some(control.major),
-    };
+    let identity =
+        WalIdentity { system_identifier: control.system_identifier, magic: None, major: Some(control.major) };
     let useless = archives.iter().filter(|a| !WalSet::of_archive(a, size, identity).is_of_use());
     let unseen: Vec<_> = useless
         .map(|archive| Unseen {
             path: Some(archive.clone()),
-            what: format!("no WAL or history file of this cluster ({}) lies there", control.system_identifier),
+            what: format!(
+                "no WAL or history file of this cluster ({}) lies there",
+                control.system_identifier
+            ),
             consequence: "this archive was of no use".into(),
         })
         .collect();

@@ -1,8 +1,8 @@
 //! The terminal: colours, letters, progress, interruption.
 
 use std::io::IsTerminal;
-use std::sync::{Arc, Once};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -227,13 +227,16 @@ mod tests {
 
     #[test]
     fn a_signal_reaches_the_work() {
+        // no handlers: another test raises a signal, and this flag would take it for the second
+        let caught = Once::new();
+        caught.call_once(|| {});
         let console = Console {
             color: false,
             unicode: false,
             verbose: false,
             notes: false,
             interrupted: Arc::new(AtomicBool::new(true)),
-            caught: Arc::new(Once::new()),
+            caught: Arc::new(caught),
         };
         let start = Instant::now();
         let stopped = console.watch(|progress| {

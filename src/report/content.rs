@@ -90,7 +90,7 @@ fn masked(text: &str) -> Inline {
 }
 
 /// Pieces in back quotes are literal.
-fn prose(text: &str) -> Inline {
+pub fn prose(text: &str) -> Inline {
     let text = words::mask(text);
     if !text.matches('`').count().is_multiple_of(2) {
         return text.into_owned().into();
@@ -196,7 +196,8 @@ fn figures(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
     add("Source's WAL ends", end_of_wal(&facts.source));
     if let Some(loss) = &facts.loss {
         // a source that is behind is given the wrong way round: nobody rewinds to it
-        let name = if facts.relation == Relation::SourceBehind { "Only on the target" } else { "Lost by a rewind" };
+        let name =
+            if facts.relation == Relation::SourceBehind { "Only on the target" } else { "Lost by a rewind" };
         add(name, words::loss(loss).into());
     }
     let after = |end: Option<Lsn>| Some(words::bytes(end?.since(facts.divergence.as_ref()?.lsn)));
@@ -338,7 +339,8 @@ fn transactions(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
     }
     let place =
         only_database(facts).map_or_else(String::new, |database| format!(" from database {database}"));
-    let what = if facts.relation == Relation::SourceBehind { "only the target has" } else { "a rewind discards" };
+    let what =
+        if facts.relation == Relation::SourceBehind { "only the target has" } else { "a rewind discards" };
     blocks.push(Block::Heading(format!("Transactions that {what}{place}")));
     if lost_count == 0 {
         blocks.push(Block::Para("None was committed after the divergence.".into()));

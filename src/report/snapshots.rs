@@ -119,12 +119,7 @@ pub fn content(judgement: &Judgement, detail: Detail) -> Vec<Block> {
             .iter()
             .map(|s| {
                 let star = if s.recommended { "* " } else { "" };
-                vec![
-                    Inline::from(star).path(&s.path),
-                    action(s.action).into(),
-                    end(s).into(),
-                    wal(s).into(),
-                ]
+                vec![Inline::from(star).path(&s.path), action(s.action).into(), end(s).into(), wal(s).into()]
             })
             .collect(),
     });

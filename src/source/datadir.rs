@@ -208,7 +208,9 @@ pub enum ControlReadError {
 const fn unreadable_advice(error: &ReadError) -> &'static str {
     match error {
         ReadError::Permission { .. } => "",
-        _ => "; without it nothing can be said: restore it from a backup or a snapshot of this very directory",
+        _ => {
+            "; without it nothing can be said: restore it from a backup or a snapshot of this very directory"
+        }
     }
 }
 
@@ -531,10 +533,7 @@ mod tests {
     #[test]
     fn a_file_that_may_not_be_read_needs_no_backup() {
         let error = ControlReadError::Read(ReadError::Permission { path: "x".into() });
-        assert_eq!(
-            error.to_string(),
-            "x: permission denied; run as the data directory's owner or as root"
-        );
+        assert_eq!(error.to_string(), "x: permission denied; run as the data directory's owner or as root");
     }
 
     #[test]

@@ -172,7 +172,11 @@ impl RestoreCommand {
             let tail: Vec<u8> = tail.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
             let text = String::from_utf8_lossy(&tail);
             // the start of what was cut may be all that says that it is a password
-            let cut = if tail.len() < STDERR_TAIL { 0 } else { text.find(char::is_whitespace).unwrap_or(text.len()) };
+            let cut = if tail.len() < STDERR_TAIL {
+                0
+            } else {
+                text.find(char::is_whitespace).unwrap_or(text.len())
+            };
             let text = mask_secrets(text.get(cut..).unwrap_or_default());
             let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
             if lines.is_empty() { String::new() } else { format!(": {}", lines.join(" | ")) }

@@ -400,7 +400,8 @@ fn login(key: &[u8], before: Option<u8>, rest: &[u8]) -> Option<(usize, usize)> 
     let end = value_len(value, before);
     let colon = value.get(..end)?.iter().position(|b| *b == b':')?;
     // the quote around both is not of the password
-    let closing = value.first().is_some_and(|b| is_quote(*b) && value.get(end - 1) == Some(b)) && end > colon + 1;
+    let closing =
+        value.first().is_some_and(|b| is_quote(*b) && value.get(end - 1) == Some(b)) && end > colon + 1;
     Some((start + colon + 1, start + end - usize::from(closing)))
 }
 
@@ -419,9 +420,9 @@ fn is_secret(key: &[u8]) -> bool {
 /// says that it is of a URI's query.
 fn value_len(value: &[u8], before: Option<u8>) -> usize {
     let in_uri = before.is_some_and(|b| matches!(b, b'?' | b'&'));
-    let quoted = before.filter(|b| is_quote(*b)).map_or(0, |quote| {
-        value.iter().position(|b| *b == quote).unwrap_or(value.len())
-    });
+    let quoted = before
+        .filter(|b| is_quote(*b))
+        .map_or(0, |quote| value.iter().position(|b| *b == quote).unwrap_or(value.len()));
     secret_len(value, in_uri).max(quoted)
 }
 
