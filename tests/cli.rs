@@ -50,6 +50,44 @@ fn an_input_that_cannot_be_read_is_3_and_one_sentence_says_so() {
 }
 
 #[test]
+fn an_archive_that_cannot_be_listed_is_3_at_once() {
+    for args in
+        [["report", "/x", "/y"], ["blocks", "/x", "/y"], ["snapshots", "/x", "/y"], ["timelines", "/x", "/y"]]
+    {
+        let mut args = args.to_vec();
+        args.extend(["--wal-archive", "/does/not/exist"]);
+        let (status, out, err) = said(&args);
+        assert_eq!((status, out.as_str()), (3, ""), "{args:?} {err}");
+        assert!(
+            err.contains("the archive /does/not/exist cannot be listed: it does not exist. Give"),
+            "{err}"
+        );
+    }
+}
+
+#[test]
+fn timelines_without_any_say_what_to_give() {
+    let temp = tempfile::tempdir().unwrap();
+    let (status, out, err) = said(&["timelines", temp.path().to_str().unwrap()]);
+    assert_eq!((status, out.as_str()), (3, ""), "{err}");
+    assert!(err.contains("no timeline was found") && err.contains("Give data directories"), "{err}");
+    let (status, _, err) = said(&["timelines", "/does/not/exist"]);
+    assert!(status == 3 && err.contains("does not exist") && err.contains("archives"), "{err}");
+}
+
+#[test]
+fn an_unknown_demo_is_named_with_those_there_are() {
+    let (status, _, err) = said(&["demo", "nonsense"]);
+    assert!(status == 2 && err.contains("\"nonsense\"") && err.contains("switchover"), "{err}");
+}
+
+#[test]
+fn a_refused_command_line_shows_no_password() {
+    let (status, _, err) = said(&["report", "t", "s", "--restore-command", "cp postgres://u:se/SECRET@h"]);
+    assert!(status == 2 && !err.contains("SECRET"), "{err}");
+}
+
+#[test]
 fn controldata_fails_as_pg_controldata_does() {
     let (status, out, err) = said(&["controldata", "/does/not/exist"]);
     assert_eq!((status, out.as_str()), (1, ""));
@@ -82,6 +120,7 @@ fn a_closed_pipe_is_no_failure() {
 
 #[test]
 fn schemas_pages_and_completions_are_what_they_say() {
+    assert_eq!(said(&["schema"]), said(&["schema", "report"]));
     for of in ["report", "blocks", "snapshots", "timelines"] {
         let (status, out, _) = said(&["schema", of]);
         let schema: serde_json::Value = serde_json::from_str(&out).unwrap();

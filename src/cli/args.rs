@@ -1,11 +1,19 @@
 //! Arguments as they are given, and what they mean.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::console::Console;
+use super::exit::{self, Failure};
 use super::{blocks, completions, controldata, demo, man, report, schema, snapshots, timelines};
 use crate::diagnosis::engine;
+use crate::facts::Unseen;
+use crate::pg::SegmentSize;
+use crate::pg::control::ControlFile;
+use crate::report::words;
+use crate::source::walset::{WalIdentity, WalSet};
 
 /// Finds out, offline, why a PostgreSQL server will not rejoin its cluster.
 ///
@@ -127,6 +135,49 @@ impl WalArgs {
     }
 }
 
+/// Refuses an archive that cannot be listed: what lies in it would count as missing.
+pub fn check_archives(archives: &[PathBuf]) -> Result<(), Failure> {
+    for archive in archives {
+        if let Err(error) = std::fs::read_dir(archive) {
+            let why = match error.kind() {
+                ErrorKind::NotFound => "it does not exist".to_owned(),
+                ErrorKind::NotADirectory => "it is not a directory".to_owned(),
+                ErrorKind::PermissionDenied => "permission denied".to_owned(),
+                _ => error.to_string(),
+            };
+            let text = format!(
+                "the archive {} cannot be listed: {why}. Give the directory that holds the archived WAL with \
+                 --wal-archive, and run as a user who may read it.",
+                words::path(archive)
+            );
+            return Err(Failure::new(exit::INPUT, text));
+        }
+    }
+    Ok(())
+}
+
+/// Archives that hold nothing of a cluster, each noted.
+pub fn useless_archives(archives: &[PathBuf], control: &ControlFile, console: &Console) -> Vec<Unseen> {
+    let size = SegmentSize::new(control.wal_segment_size).unwrap_or(SegmentSize::DEFAULT);
+    let identity =
+        WalIdentity { system_identifier: control.system_identifier, magic: None, major: Some(control.major) };
+    let useless = archives.iter().filter(|a| !WalSet::of_archive(a, size, identity).is_of_use());
+    let unseen: Vec<_> = useless
+        .map(|archive| Unseen {
+            path: Some(archive.clone()),
+            what: format!(
+                "no WAL or history file of this cluster ({}) lies there",
+                control.system_identifier
+            ),
+            consequence: "this archive was of no use".into(),
+        })
+        .collect();
+    for archive in unseen.iter().filter_map(|u| u.path.as_deref()) {
+        console.note(&format!("{} holds no WAL or history file of this cluster", words::path(archive)));
+    }
+    unseen
+}
+
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -150,7 +201,7 @@ pub enum TextOrJson {
 /// The command with its exit statuses, as it is parsed, completed and documented.
 pub fn command() -> clap::Command {
     use clap::CommandFactory;
-    let help = super::exit::help();
+    let help = exit::help();
     let in_subcommands = help.clone();
     Cli::command().after_help(help).mut_subcommands(move |sub| match sub.get_name() {
         "schema" | "completions" | "man" => sub,
@@ -162,7 +213,6 @@ pub fn command() -> clap::Command {
 mod tests {
     use clap::FromArgMatches;
 
-    use super::super::exit;
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, String> {

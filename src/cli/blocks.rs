@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::{TextOrJson, WalArgs};
+use super::args::{TextOrJson, WalArgs, check_archives, useless_archives};
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::output::Output;
@@ -35,13 +35,16 @@ pub struct BlocksArgs {
 /// Runs the command.
 pub fn run(args: BlocksArgs, console: &Console) -> Result<u8, Failure> {
     let output = Output::new(args.output.as_deref(), &[&args.target, &args.source])?;
+    check_archives(&args.wal.wal_archive)?;
     let filter = args.relation.map(blocks::Filter::new);
     let options = engine::Options { blocks_only: true, ..args.wal.options(args.target, args.source, false) };
     let facts = &console.watch(|progress| engine::facts(&options, progress))?;
-    if let Some(filter) = filter.as_ref().filter(|f| !f.known(facts)) {
-        console.note(&format!(
-            "no changed relation is called {filter}; try its file number, or forkpoint blocks without --relation"
-        ));
+    useless_archives(&options.archives, &facts.target.control, console);
+    if let Some(filter) = filter.as_ref().filter(|f| facts.target_scan.is_some() && !f.known(facts)) {
+        let text = format!(
+            "No changed relation is called {filter}. Try its file number, or forkpoint blocks without --relation."
+        );
+        return Err(Failure::new(exit::INPUT, text));
     }
     output.write(console, |out| match args.format {
         TextOrJson::Json => json::write(&blocks::Report::new(facts, filter.as_ref()), out),

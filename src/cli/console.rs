@@ -1,8 +1,8 @@
 //! The terminal: colours, letters, progress, interruption.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,8 @@ pub struct Console {
     notes: bool,
     /// Set by a signal.
     interrupted: Arc<AtomicBool>,
+    /// The signals are caught: a second pair of handlers would take the first signal for the second.
+    caught: Arc<Once>,
 }
 
 /// What decides about colours and letters.
@@ -81,12 +83,14 @@ impl Console {
             verbose: args.verbose,
             notes: !args.quiet,
             interrupted: Arc::default(),
+            caught: Arc::new(Once::new()),
         }
     }
 
     /// How text is drawn on standard output.
     pub fn text_style(&self) -> TextStyle {
-        TextStyle { color: self.color, unicode: self.unicode, ..TextStyle::default() }
+        let width = terminal_width().unwrap_or(TextStyle::default().width);
+        TextStyle { color: self.color, unicode: self.unicode, width, ..TextStyle::default() }
     }
 
     /// How much is shown.
@@ -108,14 +112,16 @@ impl Console {
 
     /// The first signal asks the work to stop, the second ends the program.
     pub fn catch_signals(&self) {
-        for signal in [SIGINT, SIGTERM] {
-            let flag = &self.interrupted;
-            let status = i32::from(exit::INTERRUPTED);
-            // this order: the second handler sets what the first one looks at next time; where neither can be
-            // installed, a signal simply ends the program
-            let _ = signal_hook::flag::register_conditional_shutdown(signal, status, Arc::clone(flag));
-            let _ = signal_hook::flag::register(signal, Arc::clone(flag));
-        }
+        self.caught.call_once(|| {
+            for signal in [SIGINT, SIGTERM] {
+                let flag = &self.interrupted;
+                let status = i32::from(exit::INTERRUPTED);
+                // this order: the second handler sets what the first one looks at next time; where neither can be
+                // installed, a signal simply ends the program
+                let _ = signal_hook::flag::register_conditional_shutdown(signal, status, Arc::clone(flag));
+                let _ = signal_hook::flag::register(signal, Arc::clone(flag));
+            }
+        });
     }
 
     /// Does the work, which a signal stops, and shows its progress if it takes long.
@@ -142,6 +148,13 @@ impl Console {
             work(&progress)
         })
     }
+}
+
+/// Columns of the terminal that standard output is, within what can be read well.
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    // some say 0 for unknown
+    (size.ws_col > 0).then(|| usize::from(size.ws_col).clamp(40, 110))
 }
 
 /// Ends the watcher, also when the work panics: the scope would wait for it forever.
@@ -201,13 +214,29 @@ mod tests {
     }
 
     #[test]
+    fn the_first_signal_only_asks_however_often_they_are_caught() {
+        let console = Console::new(ConsoleArgs { color: When::Never, quiet: true, verbose: false });
+        console.catch_signals();
+        let stopped = console.watch(|progress| {
+            // twice registered, this would end the tests
+            let _ = signal_hook::low_level::raise(SIGTERM);
+            progress.check().is_err()
+        });
+        assert!(stopped && console.interrupted());
+    }
+
+    #[test]
     fn a_signal_reaches_the_work() {
+        // no handlers: another test raises a signal, and this flag would take it for the second
+        let caught = Once::new();
+        caught.call_once(|| {});
         let console = Console {
             color: false,
             unicode: false,
             verbose: false,
             notes: false,
             interrupted: Arc::new(AtomicBool::new(true)),
+            caught: Arc::new(caught),
         };
         let start = Instant::now();
         let stopped = console.watch(|progress| {

@@ -83,7 +83,9 @@ pub fn run(args: &DemoArgs, console: &Console) -> Result<u8, Failure> {
         Some(name) => DEMOS.iter().find(|demo| demo.name == name),
     };
     let demo = demo.ok_or_else(|| {
-        Failure::new(exit::USAGE, "there is no demo of that name. forkpoint demo --list shows them.")
+        let names: Vec<_> = DEMOS.iter().map(|demo| demo.name).collect();
+        let given = args.name.as_deref().unwrap_or_default();
+        Failure::new(exit::USAGE, format!("there is no demo {given:?}. There are: {}.", names.join(", ")))
     })?;
     console.catch_signals();
     let place = unpack(demo).map_err(|error| {

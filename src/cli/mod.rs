@@ -50,7 +50,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// One line on standard error, with the program's name before it.
 pub fn complain(message: &str) {
-    let _ = writeln!(std::io::stderr(), "forkpoint: {}", words::clean(message));
+    let _ = writeln!(std::io::stderr(), "forkpoint: {}", words::clean(&words::mask(message)));
 }
 
 fn run(args: Vec<OsString>) -> Result<u8, Failure> {
@@ -81,7 +81,7 @@ fn usage(error: &clap::Error) -> u8 {
         let _ = std::io::stdout().write_all(text.as_bytes());
         return exit::DONE;
     }
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let text = words::mask(text.strip_prefix("error: ").unwrap_or(&text));
     let lines: Vec<_> = text.lines().map(words::clean).collect();
     let _ = writeln!(std::io::stderr(), "forkpoint: {}", lines.join("\n").trim_end());
     exit::USAGE

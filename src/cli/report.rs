@@ -1,12 +1,12 @@
 //! `forkpoint report`.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::{Format, WalArgs};
+use super::args::{Format, WalArgs, check_archives, useless_archives};
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::output::Output;
@@ -49,9 +49,16 @@ pub struct ReportArgs {
 /// Runs the command.
 pub fn run(args: ReportArgs, console: &Console) -> Result<u8, Failure> {
     let output = Output::new(args.output.as_deref(), &[&args.target, &args.source])?;
+    check_archives(&args.wal.wal_archive)?;
+    let from_terminal = args.log.as_deref() == Some(Path::new("-")) && io::stdin().is_terminal();
+    if from_terminal {
+        console.note("paste the log, then Ctrl-D");
+    }
     let log = args.log.as_deref().map(read_log).transpose()?;
     let options = args.wal.options(args.target, args.source, !args.no_source_wal);
-    let diagnosis = console.watch(|progress| engine::diagnose(&options, progress))?;
+    let mut diagnosis = console.watch(|progress| engine::diagnose(&options, progress))?;
+    let useless = useless_archives(&options.archives, &diagnosis.facts.target.control, console);
+    diagnosis.facts.unseen.extend(useless);
     let matches = log.map(|log| engine::match_log(&diagnosis, &log));
     write(&diagnosis, matches.as_deref(), args.format, output, console)?;
     let status = if args.exit_code { exit::of_verdict } else { exit::of_answer };

@@ -11,7 +11,7 @@ use crate::report::{blocks, dto, json, snapshots, timelines};
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
     /// Of which output
-    #[arg(value_enum)]
+    #[arg(value_enum, default_value = "report")]
     pub of: Of,
 }
 

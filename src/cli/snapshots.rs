@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::{Format, WalArgs};
+use super::args::{Format, WalArgs, check_archives, useless_archives};
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::output::Output;
 use super::report::{blocks_as, style};
-use crate::diagnosis::snapshots;
-use crate::report::{json, snapshots as report};
+use crate::diagnosis::{engine, snapshots};
+use crate::report::{json, snapshots as report, words};
 
 /// Arguments of `forkpoint snapshots`.
 #[derive(Debug, Args)]
@@ -36,6 +36,7 @@ pub fn run(args: SnapshotsArgs, console: &Console) -> Result<u8, Failure> {
     let mut directories: Vec<&Path> = args.snapshots.iter().map(PathBuf::as_path).collect();
     directories.push(&args.source);
     let output = Output::new(args.output.as_deref(), &directories)?;
+    check_archives(&args.wal.wal_archive)?;
     let options = snapshots::Options {
         threads: args.wal.threads(),
         source: args.source,
@@ -43,11 +44,20 @@ pub fn run(args: SnapshotsArgs, console: &Console) -> Result<u8, Failure> {
         archives: args.wal.wal_archive,
         restore_command: args.wal.restore_command,
     };
-    let judgement = console.watch(|progress| snapshots::judge(&options, progress))?;
+    let mut judgement = console.watch(|progress| snapshots::judge(&options, progress))?;
+    if let Ok(control) = engine::control(&options.source) {
+        judgement.unseen.extend(useless_archives(&options.archives, &control, console));
+    }
     let style = style(&output, console);
     output.write(console, |out| match args.format {
         Format::Json => json::write(&report::Report::from(&judgement), out),
         format => blocks_as(format, &report::content(&judgement, console.detail()), style, out),
     })?;
-    Ok(exit::DONE)
+    match options.snapshots.iter().find(|path| !path.is_dir()) {
+        Some(path) => Err(Failure::new(
+            exit::INPUT,
+            format!("{} is no directory. Give unpacked snapshots of the old primary.", words::path(path)),
+        )),
+        None => Ok(exit::DONE),
+    }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::Format;
+use super::args::{Format, check_archives};
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::output::Output;
@@ -15,7 +15,7 @@ use crate::report::{json, timelines};
 /// Arguments of `forkpoint timelines`.
 #[derive(Debug, Args)]
 pub struct TimelinesArgs {
-    /// Data directories
+    /// Data directories, or archives and other directories that hold history files
     #[arg(required = true, value_name = "DIR")]
     pub directories: Vec<PathBuf>,
     /// An archive of WAL, plain or compressed, laid out by archive_command, pgBackRest or Barman; may be repeated
@@ -33,13 +33,29 @@ pub struct TimelinesArgs {
 pub fn run(args: &TimelinesArgs, console: &Console) -> Result<u8, Failure> {
     let directories: Vec<&Path> = args.directories.iter().map(PathBuf::as_path).collect();
     let output = Output::new(args.output.as_deref(), &directories)?;
+    check_archives(&args.wal_archive)?;
     let found = engine::timelines(&args.directories, &args.wal_archive)?;
-    let histories: Vec<_> = found.histories.iter().map(|h| (&h.history, h.path.as_path())).collect();
-    let tree = timelines::tree(&histories, &found.ends);
+    let trees: Vec<_> = found
+        .clusters
+        .iter()
+        .map(|cluster| {
+            let histories: Vec<_> =
+                cluster.histories.iter().map(|h| (&h.history, h.path.as_path())).collect();
+            (cluster.system_identifier, timelines::tree(&histories, &cluster.ends))
+        })
+        .collect();
+    if trees.iter().all(|(_, tree)| tree.roots.is_empty() && tree.homeless.is_empty()) {
+        let problem = found.unseen.first().map_or_else(String::new, |u| format!(" ({})", u.what));
+        let text = format!(
+            "no timeline was found{problem}. Give data directories, or directories that hold history files \
+             (00000002.history and the like), such as an archive or pg_wal."
+        );
+        return Err(Failure::new(exit::INPUT, text));
+    }
     let style = style(&output, console);
     output.write(console, |out| match args.format {
-        Format::Json => json::write(&timelines::Report::new(&tree, &found.unseen), out),
-        format => blocks_as(format, &timelines::content(&tree, &found.unseen), style, out),
+        Format::Json => json::write(&timelines::Report::new(&trees, &found.unseen), out),
+        format => blocks_as(format, &timelines::content(&trees, &found.unseen), style, out),
     })?;
     Ok(exit::DONE)
 }

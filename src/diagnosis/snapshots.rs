@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::pg::control::DbState;
 use crate::pg::{Lsn, TimelineId};
 use crate::scan::WalEnd;
+use crate::source::datadir::Identity;
 use crate::source::leftovers::BackupLabel;
 
 use super::engine::{self, DiagnoseError, Progress};
@@ -78,7 +79,14 @@ pub fn judge(options: &Options, progress: &Progress) -> Result<Judgement, Diagno
         snapshots: Vec::new(),
         unseen: Vec::new(),
     };
-    for path in &options.snapshots {
+    // what could not be seen, with the numbers of the snapshots that it is about
+    let mut unseen: Vec<(Vec<usize>, Unseen)> = Vec::new();
+    for (number, path) in options.snapshots.iter().enumerate() {
+        if is_same(path, &options.source) {
+            let why = "It is the source itself, not a snapshot of the old primary.";
+            judgement.snapshots.push(unusable(path, why.into()));
+            continue;
+        }
         let pair = engine::Options {
             target: path.clone(),
             source: options.source.clone(),
@@ -93,12 +101,20 @@ pub fn judge(options: &Options, progress: &Progress) -> Result<Judgement, Diagno
                 if judgement.source_end.is_none() {
                     judgement.source_end = facts.source.end.as_ref().map(|e| (e.timeline, e.lsn));
                 }
-                for unseen in &facts.unseen {
-                    if !judgement.unseen.contains(unseen) {
-                        judgement.unseen.push(unseen.clone());
+                let all = facts.unseen.clone();
+                let snapshot = one(path, facts);
+                // one that can follow is not rewound: nobody needs that checkpoint
+                let follows = snapshot.action == SnapshotAction::Follow;
+                let needless =
+                    |u: &Unseen| follows && u.consequence.starts_with("the last checkpoint before");
+                for new in all.into_iter().filter(|u| !needless(u)) {
+                    match unseen.iter_mut().find(|(_, known)| *known == new) {
+                        Some((of, _)) if of.contains(&number) => {}
+                        Some((of, _)) => of.push(number),
+                        None => unseen.push((vec![number], new)),
                     }
                 }
-                one(path, facts)
+                snapshot
             }
             Err(DiagnoseError::Cancelled) => return Err(DiagnoseError::Cancelled),
             Err(error) => unusable(path, error.to_string()),
@@ -106,7 +122,25 @@ pub fn judge(options: &Options, progress: &Progress) -> Result<Judgement, Diagno
         judgement.snapshots.push(snapshot);
     }
     recommend(&mut judgement.snapshots);
+    let count = options.snapshots.len();
+    judgement.unseen = unseen
+        .into_iter()
+        .map(|(of, unseen)| {
+            if of.len() == count {
+                return unseen;
+            }
+            let names = of.iter().filter_map(|n| options.snapshots.get(*n));
+            let names: Vec<String> = names.map(|p| p.display().to_string()).collect();
+            Unseen { what: format!("for {}: {}", names.join(", "), unseen.what), ..unseen }
+        })
+        .collect();
     Ok(judgement)
+}
+
+/// Whether two paths are one directory.
+fn is_same(a: &Path, b: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).map(|m| Identity::of(&m));
+    matches!((identity(a), identity(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 fn unusable(path: &Path, why: String) -> Snapshot {

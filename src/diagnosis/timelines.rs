@@ -11,15 +11,24 @@ use crate::scan::walk::{Start, for_each};
 use crate::source::datadir::DataDir;
 use crate::source::walset::{WalIdentity, WalSet};
 
-/// What the tree of timelines is made of.
+/// What the trees of timelines are made of.
 #[derive(Debug, Clone, Default)]
 pub struct Timelines {
+    /// For each cluster one, in the order in which they were given.
+    pub clusters: Vec<Cluster>,
+    /// What could not be read.
+    pub unseen: Vec<Unseen>,
+}
+
+/// What belongs on one tree.
+#[derive(Debug, Clone, Default)]
+pub struct Cluster {
+    /// `None` for archives that may belong to any of several clusters: history files have no system identifier.
+    pub system_identifier: Option<u64>,
     /// Every history file that was found.
     pub histories: Vec<FoundHistory>,
     /// Where each data directory stands.
     pub ends: Vec<(PathBuf, TimelineId, Option<Lsn>)>,
-    /// What could not be read.
-    pub unseen: Vec<Unseen>,
 }
 
 /// Reads every history file of some data directories and archives.
@@ -30,7 +39,14 @@ pub fn timelines(dirs: &[PathBuf], archives: &[PathBuf]) -> Result<Timelines, Di
     let mut found = Timelines::default();
     let progress = Progress::default();
     let mut loose: Vec<PathBuf> = archives.to_vec();
+    let mut archived = Vec::new();
     for dir in dirs {
+        if !dir.exists() {
+            return Err(input(
+                format!("{} does not exist", dir.display()),
+                "Give data directories, or archives and other directories that hold history files",
+            ));
+        }
         // an archive or a WAL directory has histories, too
         if dir.is_dir() && !dir.join("PG_VERSION").exists() {
             loose.push(dir.clone());
@@ -54,20 +70,31 @@ pub fn timelines(dirs: &[PathBuf], archives: &[PathBuf]) -> Result<Timelines, Di
             stop.ok().map(|s| s.next).filter(|lsn| lsn.is_valid())
         });
         let end = end.or(Some(opened.control().checkpoint));
-        found.ends.push((dir.clone(), opened.side.lineage.timeline, end));
-        found.histories.extend(opened.side.lineage.known.into_iter().filter(|k| k.own));
+        let system = Some(opened.control().system_identifier);
+        let at = found.clusters.iter().position(|c| c.system_identifier == system).unwrap_or_else(|| {
+            found.clusters.push(Cluster { system_identifier: system, ..Cluster::default() });
+            found.clusters.len() - 1
+        });
+        if let Some(cluster) = found.clusters.get_mut(at) {
+            cluster.ends.push((dir.clone(), opened.side.lineage.timeline, end));
+            cluster.histories.extend(opened.side.lineage.known.into_iter().filter(|k| k.own));
+        }
     }
     let identity = WalIdentity { system_identifier: 0, magic: None, major: None };
     for dir in &loose {
         let set = WalSet::new(dir, &[], None, SegmentSize::DEFAULT, identity);
-        found
-            .histories
+        archived
             .extend(histories(&set, &mut found.unseen).into_iter().map(|k| FoundHistory { own: false, ..k }));
         found.unseen.extend(set.problems().into_iter().map(|(path, what)| Unseen {
             path: Some(path),
             what,
             consequence: "histories in it were not seen".into(),
         }));
+    }
+    match found.clusters.as_mut_slice() {
+        [only] => only.histories.extend(archived),
+        _ if archived.is_empty() => {}
+        _ => found.clusters.push(Cluster { histories: archived, ..Cluster::default() }),
     }
     Ok(found)
 }

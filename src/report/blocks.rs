@@ -40,7 +40,8 @@ impl std::fmt::Display for Filter {
 }
 
 impl Filter {
-    /// From `name`, `schema.name`, `database.schema.name`, a file number, or `tablespace/database/number`.
+    /// From `name`, `schema.name`, `database.schema.name` (quoted or not), a file number, `tablespace/database/number`,
+    /// `database/number`, or a path in the data directory as `base/5/1247` and `global/1262`.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -48,20 +49,31 @@ impl Filter {
     /// Whether it names this relation.
     pub fn wants(&self, rel: RelFile, facts: &Facts) -> bool {
         let wanted = self.0.as_str();
-        if wanted == rel.to_string() || wanted.parse() == Ok(rel.rel) {
+        let path = match rel.spc {
+            1663 => format!("base/{}/{}", rel.db, rel.rel),
+            1664 => format!("global/{}", rel.rel),
+            _ => String::new(),
+        };
+        if [rel.to_string(), rel.rel.to_string(), format!("{}/{}", rel.db, rel.rel), path]
+            .iter()
+            .any(|own| own == wanted)
+        {
             return true;
         }
+        let plain = wanted.replace('"', "");
         facts.names.relations.get(&rel).is_some_and(|name| {
-            wanted == name.name
-                || wanted == format!("{}.{}", name.schema, name.name)
-                || wanted == facts.names.describe(rel)
+            [name.name.clone(), format!("{}.{}", name.schema, name.name), facts.names.describe(rel)]
+                .iter()
+                .any(|own| own == wanted || own.replace('"', "") == plain)
         })
     }
 
-    /// Whether any relation of which the target's WAL says something has that name. (Others have no names here.)
+    /// Whether any relation that the target changed, made, cut or dropped has that name.
     pub fn known(&self, facts: &Facts) -> bool {
-        let changed = facts.target_scan.iter().flat_map(|s| &s.changes.relations).map(|r| r.rel);
-        facts.names.relations.keys().copied().chain(changed).any(|rel| self.wants(rel, facts))
+        let changes = || facts.target_scan.iter().map(|s| &s.changes);
+        let changed = changes().flat_map(|c| &c.relations).map(|r| r.rel);
+        let events = changes().flat_map(|c| &c.events).filter_map(|e| super::dto::event_relation(&e.event));
+        changed.chain(events).any(|rel| self.wants(rel, facts))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::facts::{
 };
 use crate::findings::{Evidence, Finding, Severity};
 use crate::pg::Lsn;
-use crate::scan::{RelationChanges, Xact, XactEnd};
+use crate::scan::{EndKind, RelationChanges, WalEnd, Xact, XactEnd};
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,7 +49,7 @@ pub fn report(diagnosis: &Diagnosis, detail: Detail) -> Vec<Block> {
     if !caption.is_empty() {
         blocks.push(Block::Para(caption.into()));
     }
-    figures(facts, &mut blocks);
+    figures(facts, detail, &mut blocks);
     findings(&diagnosis.findings, detail, &mut blocks);
     transactions(facts, detail, &mut blocks);
     relations(facts, detail, &mut blocks);
@@ -90,7 +90,7 @@ fn masked(text: &str) -> Inline {
 }
 
 /// Pieces in back quotes are literal.
-fn prose(text: &str) -> Inline {
+pub fn prose(text: &str) -> Inline {
     let text = words::mask(text);
     if !text.matches('`').count().is_multiple_of(2) {
         return text.into_owned().into();
@@ -147,7 +147,7 @@ fn end_of_wal(side: &Side) -> Inline {
     }
 }
 
-fn figures(facts: &Facts, blocks: &mut Vec<Block>) {
+fn figures(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
     let mut pairs: Vec<(String, Inline)> = Vec::new();
     let mut add = |name: &str, value: Inline| pairs.push((name.to_owned(), value));
     add("Target", side(&facts.target));
@@ -165,13 +165,13 @@ fn figures(facts: &Facts, blocks: &mut Vec<Block>) {
             DivergenceProof::Records => "where the records of the two sides first differ".into(),
             DivergenceProof::End => "where one side ends".into(),
         };
-        let fork = (divergence.lsn, divergence.timeline);
+        let parting = (divergence.lsn, divergence.timeline);
         let pg_rewind = match divergence.pg_rewind {
-            Some(theirs) if theirs == fork => String::new(),
+            Some(theirs) if theirs == parting => String::new(),
             Some((lsn, timeline)) => format!("; pg_rewind would take {lsn} on timeline {timeline}"),
             None => "; pg_rewind would say \"no rewind required\"".into(),
         };
-        add("Divergence", format!("{} on timeline {}, {proof}{pg_rewind}", fork.0, fork.1).into());
+        add("Divergence", format!("{} on timeline {}, {proof}{pg_rewind}", parting.0, parting.1).into());
     }
     if let Some(c) = &facts.common_checkpoint {
         let kind = if c.shutdown { "shutdown" } else { "online" };
@@ -195,7 +195,10 @@ fn figures(facts: &Facts, blocks: &mut Vec<Block>) {
     add("Target's WAL ends", end_of_wal(&facts.target));
     add("Source's WAL ends", end_of_wal(&facts.source));
     if let Some(loss) = &facts.loss {
-        add("Lost by a rewind", words::loss(loss).into());
+        // a source that is behind is given the wrong way round: nobody rewinds to it
+        let name =
+            if facts.relation == Relation::SourceBehind { "Only on the target" } else { "Lost by a rewind" };
+        add(name, words::loss(loss).into());
     }
     let after = |end: Option<Lsn>| Some(words::bytes(end?.since(facts.divergence.as_ref()?.lsn)));
     if let Some(bytes) = after(facts.target.end.as_ref().map(|e| e.lsn)) {
@@ -245,7 +248,9 @@ fn figures(facts: &Facts, blocks: &mut Vec<Block>) {
     blocks.push(Block::Heading("The two sides".into()));
     blocks.push(Block::Pairs(pairs));
     for side in [&facts.target, &facts.source] {
-        if let Some(end) = side.end.as_ref().filter(|end| !end.message.is_empty()) {
+        // the table above and a finding say what a normal end is
+        let shown = |end: &WalEnd| detail.all || !matches!(end.kind, EndKind::Zeros | EndKind::Recycled);
+        if let Some(end) = side.end.as_ref().filter(|end| shown(end) && !end.message.is_empty()) {
             let whose = if side.role == Role::Target { "target" } else { "source" };
             let mut text = Inline::from(format!("Where the {whose}'s WAL ends, a server would log: "))
                 .code(end.message.as_str());
@@ -334,7 +339,9 @@ fn transactions(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
     }
     let place =
         only_database(facts).map_or_else(String::new, |database| format!(" from database {database}"));
-    blocks.push(Block::Heading(format!("Transactions that a rewind discards{place}")));
+    let what =
+        if facts.relation == Relation::SourceBehind { "only the target has" } else { "a rewind discards" };
+    blocks.push(Block::Heading(format!("Transactions that {what}{place}")));
     if lost_count == 0 {
         blocks.push(Block::Para("None was committed after the divergence.".into()));
     } else {
@@ -371,7 +378,7 @@ fn transactions(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
 }
 
 fn xact_table<'a>(xacts: impl Iterator<Item = &'a Xact> + Clone, facts: &Facts) -> Block {
-    let fork = facts.divergence.as_ref().map(|d| d.lsn);
+    let parting = facts.divergence.as_ref().map(|d| d.lsn);
     let database = only_database(facts);
     // where all of them simply committed, their names need the room
     let ends = xacts.clone().any(|x| x.end != XactEnd::Committed);
@@ -398,7 +405,7 @@ fn xact_table<'a>(xacts: impl Iterator<Item = &'a Xact> + Clone, facts: &Facts) 
             ];
             if ends {
                 let decided = x.end == XactEnd::CommittedPrepared
-                    && x.prepared.as_ref().is_none_or(|p| Some(p.lsn) < fork);
+                    && x.prepared.as_ref().is_none_or(|p| Some(p.lsn) < parting);
                 let mut end = words::xact_end(x.end).to_owned();
                 if decided {
                     "committed; prepared before the divergence, only the decision is lost"
@@ -568,18 +575,19 @@ fn events(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
 }
 
 fn wal(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
-    let needs = [
+    let mut needs = [
         ("to find the changed blocks", &facts.wal.find_blocks),
         ("to follow the source afterwards", &facts.wal.follow),
-    ];
-    if needs.iter().all(|(_, need)| need.is_none()) {
-        return;
+    ]
+    .into_iter()
+    // a source that is behind has nothing to follow
+    .filter_map(|(purpose, need)| Some((purpose, need.as_ref().filter(|need| need.from < need.to)?)))
+    .peekable();
+    if needs.peek().is_some() {
+        blocks.push(Block::Heading("WAL that is needed".into()));
     }
-    blocks.push(Block::Heading("WAL that is needed".into()));
     for (purpose, need) in needs {
-        if let Some(need) = need {
-            wal_need(purpose, need, facts.target.dir.path(), facts.source.dir.path(), detail, blocks);
-        }
+        wal_need(purpose, need, facts.target.dir.path(), facts.source.dir.path(), detail, blocks);
     }
 }
 

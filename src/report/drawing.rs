@@ -7,7 +7,7 @@ use crate::pg::{Lsn, TimelineId};
 
 /// Column of the last common checkpoint, of the divergence, and of the ends.
 const CHECKPOINT: usize = 7;
-const FORK: usize = 20;
+const PARTING: usize = 20;
 const END: usize = 33;
 
 /// The picture, at most 80 columns wide; empty where too little is known.
@@ -25,42 +25,42 @@ pub fn draw(diagnosis: &Diagnosis) -> Vec<String> {
         ];
     }
     let Some(divergence) = &facts.divergence else { return Vec::new() };
-    let fork = divergence.lsn;
+    let parting = divergence.lsn;
     let mut lines = vec![path_of(target, divergence.timeline)];
 
-    let mut top = line(2, FORK);
+    let mut top = line(2, PARTING);
     let checkpoint = facts.common_checkpoint.as_ref();
     if checkpoint.is_some() {
         top = replace(&top, CHECKPOINT, '●');
     }
     let goes_on =
-        |side: &Side| position(side).is_none_or(|lsn| lsn > fork) && facts.relation != behind(side.role);
+        |side: &Side| position(side).is_none_or(|lsn| lsn > parting) && facts.relation != behind(side.role);
     let (target_on, source_on) = (goes_on(target), goes_on(source));
     let bar =
         if checkpoint.is_some() { format!("{:CHECKPOINT$}│", "") } else { " ".repeat(CHECKPOINT + 1) };
-    let branch = |tail: String| format!("{bar}{:1$}{tail}", "", FORK - CHECKPOINT - 1);
+    let branch = |tail: String| format!("{bar}{:1$}{tail}", "", PARTING - CHECKPOINT - 1);
     let same_line = |side: &Side| side.lineage.timeline == divergence.timeline;
     match (target_on, source_on) {
         (true, true) => {
-            lines.push(format!("{top}┬{}╳ {}", line(FORK + 1, END), end(target)));
+            lines.push(format!("{top}┬{}╳ {}", line(PARTING + 1, END), end(target)));
             lines.push(branch("│".into()));
-            lines.push(branch(format!("└{}▶ {}", line(FORK + 1, END), end(source))));
+            lines.push(branch(format!("└{}▶ {}", line(PARTING + 1, END), end(source))));
         }
         (false, false) => lines.push(format!("{top}■ both end here")),
         (one, _) => {
             let (on, off) = if one { (target, source) } else { (source, target) };
             if same_line(on) {
-                lines.push(format!("{top}┬{}▶ {}", line(FORK + 1, END), end(on)));
+                lines.push(format!("{top}┬{}▶ {}", line(PARTING + 1, END), end(on)));
                 lines.push(branch(format!("└ {}", ends_here(off))));
             } else {
                 lines.push(format!("{top}┬ {}", ends_here(off)));
                 lines.push(branch("│".into()));
-                lines.push(branch(format!("└{}▶ {}", line(FORK + 1, END), end(on))));
+                lines.push(branch(format!("└{}▶ {}", line(PARTING + 1, END), end(on))));
             }
         }
     }
     let label = if target_on && source_on || !same_line(source) { "divergence" } else { "common up to" };
-    lines.push(branch(format!("{label} {fork} on timeline {}", divergence.timeline)));
+    lines.push(branch(format!("{label} {parting} on timeline {}", divergence.timeline)));
     if let Some(checkpoint) = checkpoint {
         lines.push(format!(
             "{:CHECKPOINT$}last common checkpoint {}, redo {}",

@@ -113,23 +113,18 @@ pub fn content(judgement: &Judgement, detail: Detail) -> Vec<Block> {
             Column::left("can"),
             Column::left("ends at"),
             Column::flexible("WAL it needs"),
-            Column::flexible("why"),
         ],
         rows: judgement
             .snapshots
             .iter()
             .map(|s| {
                 let star = if s.recommended { "* " } else { "" };
-                vec![
-                    Inline::from(star).path(&s.path),
-                    action(s.action).into(),
-                    end(s).into(),
-                    wal(s).into(),
-                    words::mask(&s.why).into_owned().into(),
-                ]
+                vec![Inline::from(star).path(&s.path), action(s.action).into(), end(s).into(), wal(s).into()]
             })
             .collect(),
     });
+    let why = |s: &Snapshot| Inline::new().path(&s.path).text(format!(": {}", words::mask(&s.why)));
+    blocks.push(Block::List { numbered: false, items: judgement.snapshots.iter().map(why).collect() });
     for s in &judgement.snapshots {
         if let Some(need) =
             s.wal.as_ref().filter(|need| s.recommended || detail.all || need.holes().next().is_some())

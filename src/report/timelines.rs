@@ -150,22 +150,44 @@ fn comments(history: &History) -> impl Iterator<Item = String> + '_ {
         .filter(|c| !c.is_empty())
 }
 
-/// The parts of the text.
-pub fn content(tree: &Tree, unseen: &[facts::Unseen]) -> Vec<Block> {
-    let mut lines = Vec::new();
-    for root in &tree.roots {
-        draw(root, "", "", &mut lines);
-    }
+/// The parts of the text: a tree for each system identifier.
+pub fn content(trees: &[(Option<u64>, Tree)], unseen: &[facts::Unseen]) -> Vec<Block> {
     let mut blocks = Vec::new();
-    if lines.is_empty() {
-        blocks.push(Block::Para("No timeline was found.".into()));
-    }
-    blocks.extend(lines);
     let mut notes: Vec<Inline> = Vec::new();
+    for (system, tree) in trees {
+        if trees.len() > 1 {
+            blocks.push(Block::Heading(match system {
+                Some(system) => format!("System identifier {system}"),
+                None => "History files of an unknown cluster".into(),
+            }));
+        }
+        for root in &tree.roots {
+            draw(root, "", "", &mut blocks);
+        }
+        look_at(tree, system.is_some(), &mut notes);
+    }
+    if trees.len() > 1 {
+        notes.push(
+            "! directories of different clusters have no timeline in common, whatever its number".into(),
+        );
+    }
+    notes.extend(unseen.iter().map(super::content::unseen_item));
+    if !notes.is_empty() {
+        blocks.push(Block::Heading("To be looked at".into()));
+        blocks.push(Block::List { numbered: false, items: notes });
+    }
+    blocks
+}
+
+/// What is odd about one tree.
+fn look_at(tree: &Tree, one_cluster: bool, notes: &mut Vec<Inline>) {
+    let or_else = if one_cluster { "" } else { ", or the files are of different clusters" };
     for twin in &tree.twins {
         notes.push(
-            format!("! more than one branch claims timeline {twin}: two servers were promoted on their own")
-                .into(),
+            format!(
+                "! more than one branch claims timeline {twin}: two servers were promoted on their own{or_else}"
+            )
+            .into(),
         );
     }
     for (path, timeline) in &tree.homeless {
@@ -178,12 +200,25 @@ pub fn content(tree: &Tree, unseen: &[facts::Unseen]) -> Vec<Block> {
     if tree.roots.len() > 1 {
         notes.push("! these histories have no common ancestor".into());
     }
-    notes.extend(unseen.iter().map(super::content::unseen_item));
-    if !notes.is_empty() {
-        blocks.push(Block::Heading("To be looked at".into()));
-        blocks.push(Block::List { numbered: false, items: notes });
+    for root in &tree.roots {
+        apart(root, notes);
     }
-    blocks
+}
+
+/// Directories on one branch at different places: one is ahead, or the branch is two.
+fn apart(branch: &Branch, notes: &mut Vec<Inline>) {
+    let first = branch.here.first().map(|(_, lsn)| lsn);
+    if branch.here.iter().any(|(_, lsn)| Some(lsn) != first) {
+        let text = format!(
+            "timeline {} has directories at different places: one is behind, or they wrote WAL of their own. \
+             `forkpoint report` compares their WAL.",
+            branch.timeline
+        );
+        notes.push(super::content::prose(&text));
+    }
+    for child in &branch.children {
+        apart(child, notes);
+    }
 }
 
 fn draw(branch: &Branch, stem: &str, below: &str, out: &mut Vec<Block>) {
@@ -230,6 +265,9 @@ pub struct Report {
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[schemars(rename = "Branch")]
 pub struct BranchDto {
+    /// Of a root, the system identifier of its cluster, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
     /// Its number.
     pub timeline: TimelineId,
     /// Where it forked off; null for a root.
@@ -267,6 +305,7 @@ pub struct Homeless {
 impl From<&Branch> for BranchDto {
     fn from(b: &Branch) -> Self {
         Self {
+            system_identifier: None,
             timeline: b.timeline,
             begin: b.begin.is_valid().then_some(b.begin),
             reason: b.reason.clone(),
@@ -283,16 +322,22 @@ impl From<&Branch> for BranchDto {
 }
 
 impl Report {
-    /// Of this tree.
-    pub fn new(tree: &Tree, unseen: &[facts::Unseen]) -> Self {
+    /// Of the tree of each system identifier.
+    pub fn new(trees: &[(Option<u64>, Tree)], unseen: &[facts::Unseen]) -> Self {
+        let roots = trees.iter().flat_map(|(system, tree)| {
+            let system_identifier = system.map(|s| s.to_string());
+            tree.roots
+                .iter()
+                .map(move |b| BranchDto { system_identifier: system_identifier.clone(), ..b.into() })
+        });
         Self {
             schema_version: SCHEMA_VERSION,
             tool: Tool::THIS,
-            twins: tree.twins.clone(),
-            roots: tree.roots.iter().map(Into::into).collect(),
-            homeless: tree
-                .homeless
+            twins: trees.iter().flat_map(|(_, tree)| tree.twins.iter().copied()).collect(),
+            roots: roots.collect(),
+            homeless: trees
                 .iter()
+                .flat_map(|(_, tree)| &tree.homeless)
                 .map(|(p, t)| Homeless { path: p.as_path().into(), timeline: *t })
                 .collect(),
             unseen: unseen.iter().map(Into::into).collect(),
@@ -312,7 +357,7 @@ mod tests {
         let comments: Vec<String> = (0..40_000).map(|n| n.to_string()).collect();
         let comments: Vec<&str> = comments.iter().map(String::as_str).collect();
         let history = history(40_000, &parents, &comments);
-        let tree = tree(&[(&history, Path::new("x"))], &[]);
+        let tree = [(Some(7), tree(&[(&history, Path::new("x"))], &[]))];
         let mut out = Vec::new();
         render(&content(&tree, &[]), TextStyle::default(), &mut out).unwrap();
         assert!(serde_json::to_string(&Report::new(&tree, &[])).unwrap().contains("40000"));
@@ -334,7 +379,7 @@ mod tests {
 
     fn text(tree: &Tree) -> String {
         let mut out = Vec::new();
-        render(&content(tree, &[]), TextStyle::default(), &mut out).unwrap();
+        render(&content(&[(Some(7), tree.clone())], &[]), TextStyle::default(), &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -393,6 +438,18 @@ mod tests {
     }
 
     #[test]
+    fn clusters_are_kept_apart_and_places_compared() {
+        let one = |path: &str, lsn| (PathBuf::from(path), 1, Some(Lsn(lsn)));
+        let (a, b) = (tree(&[], &[one("/a", 0x200), one("/b", 0x300)]), tree(&[], &[one("/c", 0x200)]));
+        let mut out = Vec::new();
+        render(&content(&[(Some(7), a), (Some(8), b)], &[]), TextStyle::default(), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("System identifier 7") && text.contains("System identifier 8"), "{text}");
+        assert!(text.contains("different clusters") && !text.contains("promoted on their own"), "{text}");
+        assert_eq!(text.matches("compares their WAL").count(), 1, "{text}");
+    }
+
+    #[test]
     fn a_first_timeline_needs_no_history() {
         let tree = tree(&[], &[(PathBuf::from("/a"), 1, Some(Lsn(0x200)))]);
         assert_eq!(text(&tree), "timeline 1\n  ● /a, at 0/200\n");
@@ -401,7 +458,8 @@ mod tests {
     #[test]
     fn a_schema_that_recurs_can_be_made() {
         let schema = serde_json::to_value(super::super::dto::schema::<Report>()).unwrap();
-        let report = Report::new(&tree(&[(&history(2, &[(1, 0x300, "x")], &[]), Path::new("/x"))], &[]), &[]);
+        let tree = tree(&[(&history(2, &[(1, 0x300, "x")], &[]), Path::new("/x"))], &[]);
+        let report = Report::new(&[(Some(7), tree)], &[]);
         jsonschema::validate(&schema, &serde_json::to_value(report).unwrap()).unwrap();
     }
 }

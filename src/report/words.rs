@@ -11,6 +11,7 @@ use crate::findings::Severity;
 use crate::pg::control::DbState;
 use crate::pg::{BLOCK_SIZE, Major, TimestampTz};
 use crate::scan::{EndKind, RecordKind, XactEnd};
+use crate::source::settings::mask_secrets;
 use crate::wal::rmgr;
 
 /// Seconds from 1970-01-01 to 2000-01-01, where PostgreSQL's timestamps begin.
@@ -58,88 +59,10 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Keywords of connection strings whose values are secret.
-const SECRETS: [&str; 4] = ["password", "client_secret", "passwd", "secret_key"];
-
-/// The text with passwords of connection strings and URIs masked. The reader of settings masks too; this also covers
-/// commands, log lines and evidence.
+/// The text with passwords masked as in settings; this also covers commands, log lines and evidence.
 pub fn mask(text: &str) -> Cow<'_, str> {
-    let uris = mask_uris(text);
-    let keys = mask_keywords(&uris);
-    if keys == text { Cow::Borrowed(text) } else { Cow::Owned(keys) }
-}
-
-/// `scheme://user:password@host`.
-fn mask_uris(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        out.push_str(before);
-        let authority = after.find(['/', '?', ' ', '\'', '"']).unwrap_or(after.len());
-        let (authority, tail) = after.split_at(authority);
-        // the last @: an unescaped one may be part of the password
-        match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
-            Some((user, host)) => {
-                let _ = write!(out, "{user}:***@{host}");
-            }
-            None => out.push_str(authority),
-        }
-        rest = tail;
-    }
-    out.push_str(rest);
-    out
-}
-
-/// `password=…`, `PGPASSWORD='…'`, with blanks around the sign as libpq allows.
-fn mask_keywords(text: &str) -> String {
-    let lower = text.to_ascii_lowercase();
-    let mut out = String::with_capacity(text.len());
-    let mut done = 0;
-    while let Some(found) =
-        SECRETS.iter().filter_map(|k| Some((done + lower.get(done..)?.find(k)?, *k))).min()
-    {
-        let (at, keyword) = found;
-        let value = at + keyword.len();
-        let rest = text.get(value..).unwrap_or_default();
-        let blanks = |s: &str| s.len() - s.trim_start().len();
-        let sign = blanks(rest);
-        let Some(behind) = rest.get(sign..).and_then(|r| r.strip_prefix('=')) else {
-            out.push_str(text.get(done..value).unwrap_or_default());
-            done = value;
-            continue;
-        };
-        let start = value + sign + 1 + blanks(behind);
-        let end = start + secret_len(text.get(start..).unwrap_or_default());
-        out.push_str(text.get(done..start).unwrap_or_default());
-        out.push_str("***");
-        done = end;
-    }
-    out.push_str(text.get(done..).unwrap_or_default());
-    out
-}
-
-/// Bytes of a value: quoted with `'`, doubled quotes or backslashes within, or up to the next blank.
-fn secret_len(text: &str) -> usize {
-    let mut chars = text.char_indices().peekable();
-    let quote = match chars.peek() {
-        Some(&(_, c @ ('\'' | '"'))) => {
-            chars.next();
-            Some(c)
-        }
-        _ => None,
-    };
-    while let Some((at, c)) = chars.next() {
-        match quote {
-            _ if c == '\\' => {
-                chars.next();
-            }
-            Some(q) if c == q && chars.next_if(|&(_, next)| next == q).is_none() => return at + c.len_utf8(),
-            None if c.is_whitespace() || matches!(c, '&' | '\'' | '"' | ';') => return at,
-            _ => {}
-        }
-    }
-    text.len()
+    let masked = mask_secrets(text);
+    if masked == text { Cow::Borrowed(text) } else { Cow::Owned(masked) }
 }
 
 /// RFC 3339 in UTC, or `None` outside its years.
@@ -196,17 +119,11 @@ pub fn counted(n: u64, thing: &str) -> String {
     format!("{} {thing}{plural}", count(n))
 }
 
-/// The state as pg_controldata writes it.
+/// The state as pg_controldata writes it, with the number where it has no name.
 pub fn state(state: DbState) -> String {
     match state {
-        DbState::StartingUp => "starting up".into(),
-        DbState::ShutDown => "shut down".into(),
-        DbState::ShutDownInRecovery => "shut down in recovery".into(),
-        DbState::ShuttingDown => "shutting down".into(),
-        DbState::InCrashRecovery => "in crash recovery".into(),
-        DbState::InArchiveRecovery => "in archive recovery".into(),
-        DbState::InProduction => "in production".into(),
-        DbState::Unrecognized(code) => format!("unrecognized ({code})"),
+        DbState::Unrecognized(code) => format!("{state} ({code})"),
+        _ => state.to_string(),
     }
 }
 
@@ -328,30 +245,6 @@ pub fn loss(loss: &Loss) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn passwords_are_masked_wherever_they_stand() {
-        for (text, masked) in [
-            ("host=a password=hunter2 user=b", "host=a password=*** user=b"),
-            ("host=a password = 'hun''ter2' user=b", "host=a password = *** user=b"),
-            ("PGPASSWORD=\"hunter2\" cp %f %p", "PGPASSWORD=*** cp %f %p"),
-            ("password='hun\\' ter2' x", "password=*** x"),
-            ("postgresql://u:hunter2@h:5432/db?x=1", "postgresql://u:***@h:5432/db?x=1"),
-            ("postgres://u:hun@ter2@h/db", "postgres://u:***@h/db"),
-            (
-                "postgres://h:5432/db?user=u&password=hunter2&x=1",
-                "postgres://h:5432/db?user=u&password=***&x=1",
-            ),
-            ("sslpassword=hunter2", "sslpassword=***"),
-        ] {
-            assert_eq!(mask(text), masked);
-        }
-        for plain in
-            ["", "host=a user=b", "the password is not shown", "https://host:80/x", "a@b:c", "password"]
-        {
-            assert_eq!(mask(plain), plain);
-        }
-    }
 
     #[test]
     fn times_outside_rfc_3339_have_no_text() {

@@ -178,11 +178,6 @@ impl ReadError {
         | Self::Io { path, .. }) = self;
         path
     }
-
-    /// The file is not there.
-    pub const fn is_missing(&self) -> bool {
-        matches!(self, Self::Missing { .. })
-    }
 }
 
 /// Why a data directory's control file cannot be read.
@@ -197,9 +192,7 @@ pub enum ControlReadError {
         set_aside: Vec<PathBuf>,
     },
     /// It could not be read.
-    #[error(
-        "{0}; without it nothing can be said: restore it from a backup or a snapshot of this very directory"
-    )]
+    #[error("{read}{advice}", read = .0, advice = unreadable_advice(.0))]
     Read(ReadError),
     /// Its content is no control file.
     #[error("{}: {source}; {}", path.display(), content_advice(source))]
@@ -209,6 +202,16 @@ pub enum ControlReadError {
         /// Why.
         source: ControlError,
     },
+}
+
+/// Of a file that only may not be read, the error itself says what to do.
+const fn unreadable_advice(error: &ReadError) -> &'static str {
+    match error {
+        ReadError::Permission { .. } => "",
+        _ => {
+            "; without it nothing can be said: restore it from a backup or a snapshot of this very directory"
+        }
+    }
 }
 
 const fn content_advice(error: &ControlError) -> &'static str {
@@ -299,11 +302,6 @@ impl DataDir {
     /// Device and inode that the directory had when it was opened.
     pub const fn identity(&self) -> Identity {
         self.identity
-    }
-
-    /// Opens a file within the directory for reading. Anything else than a regular file is refused.
-    pub fn open_file(&self, relative: impl AsRef<Path>) -> Result<File, ReadError> {
-        open_regular(&self.path.join(relative)).map(|(file, _)| file)
     }
 
     /// Reads a whole file of at most `limit` bytes; a longer one is refused.
@@ -533,6 +531,12 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_may_not_be_read_needs_no_backup() {
+        let error = ControlReadError::Read(ReadError::Permission { path: "x".into() });
+        assert_eq!(error.to_string(), "x: permission denied; run as the data directory's owner or as root");
+    }
+
+    #[test]
     fn files_that_are_not_read() {
         let temp = TempDir::new().unwrap();
         data_dir(temp.path(), "17");
@@ -544,12 +548,12 @@ mod tests {
             error.to_string().ends_with("big has 100 bytes, more than the 99 that are read of such a file")
         );
         assert_eq!(dir.read_small("big", 100).unwrap().len(), 100);
-        let error = dir.open_file("none").unwrap_err();
-        assert!(error.is_missing());
+        let error = dir.read_small("none", 10).unwrap_err();
+        assert!(matches!(error, ReadError::Missing { .. }));
         assert_eq!(error.path(), name("none"));
-        assert!(matches!(dir.open_file("global"), Err(ReadError::NotAFile { .. })));
+        assert!(matches!(dir.read_small("global", 10), Err(ReadError::NotAFile { .. })));
         let made = Command::new("mkfifo").arg(name("pipe")).status().unwrap().success();
-        assert!(made && matches!(dir.open_file("pipe"), Err(ReadError::NotAFile { .. })));
+        assert!(made && matches!(dir.read_small("pipe", 10), Err(ReadError::NotAFile { .. })));
         symlink("/dev/zero", name("zero")).unwrap();
         assert!(matches!(dir.read_small("zero", 10), Err(ReadError::NotAFile { .. })));
     }
@@ -606,7 +610,7 @@ mod tests {
         let (data, elsewhere) = (temp.path().join("data"), temp.path().join("wal"));
         data_dir(&data, "17");
         let dir = DataDir::open(&data).unwrap();
-        assert!(dir.wal_dir().unwrap_err().is_missing());
+        assert!(matches!(dir.wal_dir().unwrap_err(), ReadError::Missing { .. }));
         symlink("../wal", data.join("pg_wal")).unwrap();
         let error = dir.wal_dir().unwrap_err();
         assert_eq!(error.path(), data.join("../wal"));

@@ -137,11 +137,6 @@ impl BackupLabel {
         self.lines.iter().find_map(|l| l.strip_prefix(name)?.strip_prefix(": ")).map(str::trim)
     }
 
-    /// START TIME, as the server wrote it in its own time zone.
-    pub fn start_time(&self) -> Option<&str> {
-        self.field("START TIME")
-    }
-
     /// LABEL.
     pub fn label(&self) -> Option<&str> {
         self.field("LABEL")
@@ -310,7 +305,7 @@ mod tests {
         assert_eq!((label.method.as_str(), label.from.as_str()), ("streamed", "primary"));
         assert_eq!((label.timeline, label.incremental_from), (Some(3), Some(Lsn(0x100_0028))));
         assert_eq!(label.label(), Some("pg_basebackup base backup: x"));
-        assert_eq!(label.start_time(), Some("2026-01-02 03:04:05 UTC"));
+        assert_eq!(label.field("START TIME"), Some("2026-01-02 03:04:05 UTC"));
         assert_eq!(label.field("INCREMENTAL FROM TLI"), Some("2"));
         assert_eq!(label.lines.len(), 9);
         assert!(!label.by_pg_rewind());

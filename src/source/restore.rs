@@ -6,12 +6,14 @@ use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
+
+use super::settings::mask_secrets;
 
 /// How long one run of a restore command may take before it is killed with its process group.
 pub const RESTORE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -27,6 +29,8 @@ pub struct RestoreCommand {
     timeout: Duration,
     /// It, or a clone of it, was killed: to wait for it again for every file would take hours.
     hung: Arc<AtomicBool>,
+    /// Set when the work is to stop.
+    cancel: Arc<AtomicBool>,
 }
 
 impl PartialEq for RestoreCommand {
@@ -60,6 +64,9 @@ pub enum RestoreError {
         /// The end of its standard error, after `: `, or empty.
         stderr: String,
     },
+    /// It was killed because the work is to stop.
+    #[error("restore command: interrupted")]
+    Cancelled,
     /// It could not be started.
     #[error("restore command: could not be started: {0}")]
     NotStarted(String),
@@ -78,10 +85,18 @@ impl RestoreCommand {
                 return Err(RestoreError::RestartPoint);
             }
         }
-        Ok(Self { command, timeout: RESTORE_TIMEOUT, hung: Arc::default() })
+        Ok(Self { command, timeout: RESTORE_TIMEOUT, hung: Arc::default(), cancel: Arc::default() })
+    }
+
+    /// Stops at once, with all that it started, when the flag is set.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: Arc<AtomicBool>) -> Self {
+        self.cancel = cancel;
+        self
     }
 
     /// Another limit than [`RESTORE_TIMEOUT`].
+    #[cfg(test)]
     #[must_use]
     pub const fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -123,6 +138,10 @@ impl RestoreCommand {
     /// # Errors
     /// It failed, hung or left no regular file at `path`. A server takes an exit status of 1 to 125 as "not there".
     pub fn run(&self, file: &str, path: &Path) -> Result<(), RestoreError> {
+        let cancelled = || self.cancel.load(Ordering::Relaxed);
+        if cancelled() {
+            return Err(RestoreError::Cancelled);
+        }
         let dir = path.parent().unwrap_or(Path::new("/"));
         let mut child = Command::new("sh")
             .arg(OsStr::new("-c"))
@@ -152,6 +171,13 @@ impl RestoreCommand {
             std::thread::sleep(Duration::from_millis(20));
             let tail: Vec<u8> = tail.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
             let text = String::from_utf8_lossy(&tail);
+            // the start of what was cut may be all that says that it is a password
+            let cut = if tail.len() < STDERR_TAIL {
+                0
+            } else {
+                text.find(char::is_whitespace).unwrap_or(text.len())
+            };
+            let text = mask_secrets(text.get(cut..).unwrap_or_default());
             let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
             if lines.is_empty() { String::new() } else { format!(": {}", lines.join(" | ")) }
         };
@@ -161,14 +187,12 @@ impl RestoreCommand {
         let status = loop {
             match child.try_wait() {
                 Ok(Some(status)) => break status,
+                Ok(None) if cancelled() => {
+                    kill(&mut child);
+                    return Err(RestoreError::Cancelled);
+                }
                 Ok(None) if started.elapsed() >= self.timeout => {
-                    if let Some(group) =
-                        i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw)
-                    {
-                        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-                    }
-                    let _ = child.kill();
-                    let _ = child.wait();
+                    kill(&mut child);
                     self.hung.store(true, Ordering::Relaxed);
                     return Err(RestoreError::TimedOut { after: self.timeout, stderr: stderr() });
                 }
@@ -200,6 +224,15 @@ impl RestoreCommand {
             }
         }
     }
+}
+
+/// Kills it with its process group.
+fn kill(child: &mut Child) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 #[cfg(test)]
@@ -257,6 +290,30 @@ mod tests {
         );
         std::thread::sleep(Duration::from_millis(1200));
         assert!(!file.exists(), "the child in the background went on");
+    }
+
+    #[test]
+    fn what_it_says_has_no_password() {
+        let error = run("echo postgres://u:se/SECRET@h PGPASSWORD=SECRET >&2; false").0.unwrap_err();
+        assert!(!error.to_string().contains("SECRET") && error.to_string().contains("********@h"), "{error}");
+    }
+
+    #[test]
+    fn a_cancelled_command_is_killed_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let cancel = Arc::new(AtomicBool::new(false));
+        let command = RestoreCommand::new("sleep 600").unwrap().with_cancel(Arc::clone(&cancel));
+        let path = dir.path().join("got");
+        let started = Instant::now();
+        let result = std::thread::scope(|scope| {
+            let running = scope.spawn(|| command.run("F", &path));
+            std::thread::sleep(Duration::from_millis(100));
+            cancel.store(true, Ordering::Relaxed);
+            running.join().unwrap()
+        });
+        assert_eq!(result, Err(RestoreError::Cancelled));
+        assert!(started.elapsed() < Duration::from_secs(5) && !command.hung());
+        assert_eq!(command.run("F", &path), Err(RestoreError::Cancelled));
     }
 
     #[test]

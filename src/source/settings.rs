@@ -324,8 +324,9 @@ fn assignment(line: &[u8]) -> Result<Option<(String, Vec<u8>)>, ()> {
     Ok(setting.map(|(name, value)| (String::from_utf8_lossy(name).to_ascii_lowercase(), value)))
 }
 
-/// Masks passwords in a connection string or command: in URIs (`scheme://user:password@`), and after a name such as
-/// `password`, `sslpassword`, `PGPASSWORD`, `…_SECRET_KEY` and `=`, quoted or not. In doubt it masks more.
+/// Masks passwords in a connection string, command, log line or sentence: in URIs (`scheme://user:password@`), after a
+/// name such as `password`, `sslpassword`, `PGPASSWORD`, `--password`, `…_SECRET_KEY` and `=`, and in curl's
+/// `-u user:password` and `--user user:password`, quoted or not. In doubt it masks more.
 pub fn mask_secrets(text: &str) -> String {
     let text = mask_uris(text);
     let bytes = text.as_bytes();
@@ -341,29 +342,67 @@ pub fn mask_secrets(text: &str) -> String {
         let len = word.iter().take_while(|b| is_key_byte(**b)).count();
         let key = word.get(..len).unwrap_or_default();
         out.extend_from_slice(key);
-        let in_uri = at.checked_sub(1).and_then(|i| bytes.get(i)).is_some_and(|b| matches!(b, b'?' | b'&'));
+        let before = at.checked_sub(1).and_then(|i| bytes.get(i)).copied();
         at += len;
-        if !is_secret(key) {
-            continue;
-        }
-        // name, blanks, =, blanks, value; or the option's own form: --password value
         let rest = bytes.get(at..).unwrap_or_default();
-        let blanks = |s: &[u8]| s.iter().take_while(|b| b.is_ascii_whitespace()).count();
-        let before = blanks(rest);
-        let skip = match rest.get(before) {
-            Some(b'=') => before + 1 + blanks(rest.get(before + 1..).unwrap_or_default()),
-            Some(b) if key.starts_with(b"--") && before > 0 && *b != b'-' => before,
-            _ => continue,
-        };
-        let value = rest.get(skip..).unwrap_or_default();
-        let len = secret_len(value, in_uri);
-        out.extend_from_slice(rest.get(..skip).unwrap_or_default());
-        if len > 0 {
-            out.extend_from_slice(MASK.as_bytes());
+        let found = if is_secret(key) { assigned(key, before, rest) } else { login(key, before, rest) };
+        if let Some((from, to)) = found {
+            out.extend_from_slice(rest.get(..from).unwrap_or_default());
+            if from < to {
+                out.extend_from_slice(MASK.as_bytes());
+            }
+            at += to;
         }
-        at += skip + len;
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+
+fn blanks(text: &[u8]) -> usize {
+    text.iter().take_while(|b| b.is_ascii_whitespace()).count()
+}
+
+const fn is_quote(b: u8) -> bool {
+    matches!(b, b'\'' | b'"')
+}
+
+/// Blanks, with the quote before them that closes an option's own: `"-u" x`.
+fn gap(before: Option<u8>, rest: &[u8]) -> usize {
+    let quote = usize::from(before.is_some_and(|b| is_quote(b) && rest.first() == Some(&b)));
+    quote + blanks(rest.get(quote..).unwrap_or_default())
+}
+
+/// Where the value lies in `rest`: name, blanks, =, blanks, value; or the option's own form: --password value.
+fn assigned(key: &[u8], before: Option<u8>, rest: &[u8]) -> Option<(usize, usize)> {
+    let gap = gap(before, rest);
+    let from = match rest.get(gap) {
+        Some(b'=') => gap + 1 + blanks(rest.get(gap + 1..).unwrap_or_default()),
+        Some(b) if key.starts_with(b"--") && gap > 0 && *b != b'-' => gap,
+        _ => return None,
+    };
+    Some((from, from + value_len(rest.get(from..).unwrap_or_default(), before)))
+}
+
+/// Where the password lies in `rest` after curl's `-u`, alone or behind other letters, or `--user`.
+fn login(key: &[u8], before: Option<u8>, rest: &[u8]) -> Option<(usize, usize)> {
+    let of_user = |b: &u8| matches!(b, b'u' | b'U');
+    let short = key.strip_prefix(b"-").filter(|k| k.first().is_some_and(u8::is_ascii_alphabetic));
+    let gap = gap(before, rest);
+    let start = if key.starts_with(b"--") && key.to_ascii_lowercase().ends_with(b"user") {
+        gap + usize::from(rest.get(gap) == Some(&b'='))
+    } else if gap > 0 && short.is_some_and(|k| k.last().is_some_and(of_user)) {
+        gap
+    } else if gap == 0 && short.is_some_and(|k| k.iter().take(6).any(|b| of_user(b))) {
+        0
+    } else {
+        return None;
+    };
+    let value = rest.get(start..).unwrap_or_default();
+    let end = value_len(value, before);
+    let colon = value.get(..end)?.iter().position(|b| *b == b':')?;
+    // the quote around both is not of the password
+    let closing =
+        value.first().is_some_and(|b| is_quote(*b) && value.get(end - 1) == Some(b)) && end > colon + 1;
+    Some((start + colon + 1, start + end - usize::from(closing)))
 }
 
 const fn is_key_byte(b: u8) -> bool {
@@ -377,7 +416,17 @@ fn is_secret(key: &[u8]) -> bool {
     within.iter().any(|w| key.contains(w)) || ["pass", "pwd", "token"].iter().any(|w| key.ends_with(w))
 }
 
-/// Length of a value: to the next blank outside of quotes and escapes; in a URI's query to the next `&` too.
+/// Length of a value; `before` is what stands before its name: a quote there encloses the value too, and a `?` or `&`
+/// says that it is of a URI's query.
+fn value_len(value: &[u8], before: Option<u8>) -> usize {
+    let in_uri = before.is_some_and(|b| matches!(b, b'?' | b'&'));
+    let quoted = before
+        .filter(|b| is_quote(*b))
+        .map_or(0, |quote| value.iter().position(|b| *b == quote).unwrap_or(value.len()));
+    secret_len(value, in_uri).max(quoted)
+}
+
+/// To the next blank outside of quotes and escapes; in a URI's query to the next `&` too.
 fn secret_len(value: &[u8], in_uri: bool) -> usize {
     let mut quote = None;
     let mut escaped = false;
@@ -568,8 +617,21 @@ mod tests {
             ),
             ("password=", "password="),
             ("password='open", "password=********"),
+            ("curl -u bob:geheim https://h/%f", "curl -u bob:******** https://h/%f"),
+            ("curl -u 'bob:ge heim' https://h/%f", "curl -u 'bob:********' https://h/%f"),
+            ("curl -fsSu \"bob:ge heim\" x", "curl -fsSu \"bob:********\" x"),
+            ("curl -ubob:geheim x", "curl -ubob:******** x"),
+            ("curl \"-u\" bob:geheim x", "curl \"-u\" bob:******** x"),
+            ("curl --user bob:'ge heim' x", "curl --user bob:******** x"),
+            ("curl --proxy-user=bob:geheim x", "curl --proxy-user=bob:******** x"),
+            ("x --password=geheim '--password=ge heim", "x --password=******** '--password=********"),
+            ("postgres://u:se/geheim@h >&2", "postgres://u:********@h >&2"),
+            ("sudo -u postgres cp a:b %p", "sudo -u postgres cp a:b %p"),
+            ("the password is not shown", "the password is not shown"),
+            ("https://host:80/x", "https://host:80/x"),
         ] {
             assert_eq!(mask_secrets(text), wanted);
+            assert_eq!(mask_secrets(wanted), wanted, "masked twice");
         }
     }
 

@@ -326,6 +326,28 @@ impl WalSet {
         Self { listing, restore, size, identity, state: Mutex::default(), scratch: Mutex::default() }
     }
 
+    /// An archive alone.
+    pub fn of_archive(archive: &Path, size: SegmentSize, identity: WalIdentity) -> Self {
+        let mut listing = Listing::new(size);
+        listing.add(archive, Place::Archive(0));
+        listing.finish();
+        Self { listing, restore: None, size, identity, state: Mutex::default(), scratch: Mutex::default() }
+    }
+
+    /// Whether there is anything of this cluster: a segment among the first and last of each timeline that is its own
+    /// (or too damaged to tell), or, without any segment, a history file.
+    pub fn is_of_use(&self) -> bool {
+        let timelines = self.timelines();
+        if timelines.is_empty() {
+            return !self.histories().is_empty();
+        }
+        timelines.iter().any(|&timeline| {
+            let mut numbers: Vec<u64> = self.segments(timeline).take(2).collect();
+            numbers.extend(self.segments(timeline).rev().take(2));
+            numbers.into_iter().any(|segno| !matches!(self.open(timeline, segno), Ok(None)))
+        })
+    }
+
     /// Size of a segment.
     pub const fn segment_size(&self) -> SegmentSize {
         self.size
