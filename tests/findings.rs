@@ -288,7 +288,7 @@ fn cases() -> Vec<Case> {
             lost.segments.iter_mut().find(|s| !s.on_target && !s.on_source).unwrap().found.clear();
             facts
         }),
-        case("FP29", &["FP29", "FP61"], || {
+        case("FP29", &["FP29"], || {
             let copy = Copy::of("rewound");
             let end = copy.facts().source.end.unwrap().lsn;
             let page = Lsn(end.page_start().0 + 8192);
@@ -304,7 +304,7 @@ fn cases() -> Vec<Case> {
             first.found = vec![dir.join("pg_wal").join(&first.name)];
             facts
         }),
-        case("FP31", &["FP31!", "FP32!", "FP38"], || real("half-rewound")),
+        case("FP31", &["FP31!", "FP32!"], || real("half-rewound")),
         case("FP31", &["FP31!", "FP32!"], || real("half-rewound-blocks")),
         case("FP32", &["FP01!", "FP32!"], || {
             let copy = Copy::of("basic-18");
@@ -433,7 +433,7 @@ fn cases() -> Vec<Case> {
             );
             copy.facts()
         }),
-        case("FP75", &["FP03!", "FP16", "FP75!"], || real("restartpoint-behind")),
+        case("FP75", &["FP03!", "FP16!", "FP75!"], || real("restartpoint-behind")),
         case("FP76", &["FP76!"], || {
             let copy = Copy::of("healthy-standby");
             write(copy.target().join("recovery.conf"), "standby_mode = 'on'\n");
@@ -586,7 +586,7 @@ fn verdicts() {
         ("half-rewound", Action::ReClone, Picture::None, None, &["FP31", "FP32"]),
         ("rewound", Action::Follow, Picture::Rewound, Some(0), &[]),
         ("standby-received-only", Action::Follow, Picture::Failover, Some(3), &["FP03"]),
-        ("restartpoint-behind", Action::ReClone, Picture::Failover, Some(3), &["FP75"]),
+        ("restartpoint-behind", Action::ReClone, Picture::Failover, Some(3), &["FP16", "FP75"]),
     ];
     for (scenario, action, picture, lost, blocked_by) in expected {
         let verdict = conclude(real(scenario)).verdict;
@@ -626,8 +626,13 @@ fn where_pg_rewind_must_not_run_no_step_runs_it() {
 fn wal_that_an_archive_may_have_is_asked_for_before_a_new_copy() {
     let dir = pairs::unpack("recycled-archive");
     let facts = facts_of(&dir.join("target"), &dir.join("source"), &[]);
-    let missing: Vec<String> =
-        facts.wal.find_blocks.iter().flat_map(|n| n.holes()).map(|s| s.name.clone()).collect();
+    let missing: Vec<String> = facts
+        .wal
+        .find_blocks
+        .iter()
+        .flat_map(forkpoint::facts::WalNeed::holes)
+        .map(|s| s.name.clone())
+        .collect();
     assert!(!missing.is_empty());
     let verdict = conclude(facts).verdict;
     assert_eq!(verdict.action, Action::Undecided, "{}", verdict.line);
@@ -691,7 +696,8 @@ fn configuration_is_saved_before_pg_rewind_and_put_back_after_it() {
         steps.iter().position(|s| s.contains(what)).unwrap_or_else(|| panic!("{what}: {steps:?}"))
     };
     let saved = at("copy these files out of the target: ");
-    assert!(steps[saved].contains("postgresql.conf") && steps[saved].contains(r"'server'\''s key.key'"));
+    // the configuration is the same to the byte on both sides
+    assert!(!steps[saved].contains("postgresql.conf") && steps[saved].contains(r"'server'\''s key.key'"));
     assert!(saved < at("pg_rewind -D") && at("pg_rewind -D") < at("put them back"), "{steps:?}");
     assert!(at("put them back") < at("Start the target"), "{steps:?}");
 }

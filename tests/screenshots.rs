@@ -26,7 +26,7 @@ fn pictures_are_up_to_date() {
     for (name, svg) in [
         ("report.svg", picture(&["demo"], "REWIND", 58)),
         ("lost.svg", picture(&["demo"], "Transactions that a rewind discards", 26)),
-        ("twins.svg", picture(&["demo", "twins"], "REWIND", 52)),
+        ("twins.svg", picture(&["demo", "twins"], "RE-CLONE", 52)),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots").join(name);
         if std::env::var_os("UPDATE_SCREENSHOTS").is_some() {

@@ -90,7 +90,7 @@ impl Console {
     /// How text is drawn on standard output.
     pub fn text_style(&self) -> TextStyle {
         let width = terminal_width().unwrap_or(TextStyle::default().width);
-        TextStyle { color: self.color, unicode: self.unicode, width, ..TextStyle::default() }
+        TextStyle { color: self.color, unicode: self.unicode, width }
     }
 
     /// How much is shown.

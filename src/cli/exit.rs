@@ -44,7 +44,7 @@ pub const ALL: [(u8, &str); 12] = [
     (REWIND_LOSES, "--exit-code: rewind, committed transactions are lost (or may be)"),
     (RE_CLONE, "--exit-code: only a new copy of the source helps"),
     (UNRELATED, "--exit-code: the two directories are unrelated"),
-    (UNDECIDED, "--exit-code: undecided"),
+    (UNDECIDED, "--exit-code: undecided, or a finding stands in the way"),
     (INTERRUPTED, "interrupted"),
 ];
 
@@ -62,6 +62,11 @@ pub fn help() -> String {
 
 /// The status of a verdict, for `--exit-code`.
 pub fn of_verdict(verdict: &Verdict) -> u8 {
+    let actable = matches!(verdict.action, Action::Same | Action::Follow | Action::Rewind);
+    if actable && !verdict.blocked_by.is_empty() {
+        // a script must not act where somebody has to look first
+        return UNDECIDED;
+    }
     match (verdict.action, verdict.lost_commits) {
         (Action::Same | Action::Follow, _) => DONE,
         (Action::Rewind, Some(0)) => REWIND,
@@ -126,6 +131,22 @@ mod tests {
         assert_eq!([Some(0), Some(3), None].map(|lost| of(Action::Rewind, lost)), [10, 11, 11]);
         let others = [Action::Same, Action::Follow, Action::ReClone, Action::Unrelated, Action::Undecided];
         assert_eq!(others.map(|action| of(action, None)), [0, 0, 12, 13, 14]);
+        let blocked = |action| {
+            of_verdict(&Verdict {
+                action,
+                line: String::new(),
+                picture: Picture::None,
+                lost_commits: Some(0),
+                blocked_by: vec!["FP03"],
+                lacks: Vec::new(),
+                next_steps: Vec::new(),
+                other_routes: Vec::new(),
+            })
+        };
+        assert_eq!(
+            [Action::Same, Action::Follow, Action::Rewind, Action::ReClone].map(blocked),
+            [14, 14, 14, 12]
+        );
         let mut statuses = ALL.map(|(status, _)| status);
         statuses.sort_unstable();
         assert_eq!(statuses, [0, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 130]);

@@ -7,6 +7,7 @@ use crate::findings::leftovers::{before_switchover, starts_as_standby};
 use crate::findings::{Finding, Severity};
 use crate::pg::Major;
 use crate::pg::control::DbState;
+use crate::source::leftovers::Postmaster;
 
 use crate::facts::{Facts, Loss, NeededSegment, Relation, Unrelated};
 
@@ -74,7 +75,7 @@ const CLOSES_REWIND: [&str; 9] = ["FP14", "FP15", "FP19", "FP21", "FP22", "FP27"
 /// Errors of the target that close the way to follow as it is.
 const CLOSES_FOLLOW: [&str; 8] = ["FP06", "FP14", "FP25", "FP27", "FP28", "FP31", "FP66", "FP68"];
 /// Errors with which pg_rewind must not be run although a rewind is what is needed.
-const NOT_BY_PG_REWIND: [&str; 4] = ["FP08", "FP39", "FP73", "FP75"];
+const NOT_BY_PG_REWIND: [&str; 5] = ["FP08", "FP16", "FP39", "FP73", "FP75"];
 
 /// Errors that WAL from an archive or a peer may remove.
 const MISSING_WAL: [&str; 3] = ["FP19", "FP25", "FP28"];
@@ -601,20 +602,28 @@ impl Case<'_> {
         }
     }
 
+    /// What has to be settled first. A running source is no obstacle, and nobody shall stop it for a report.
+    fn fatal(&self, steps: &mut Vec<String>) {
+        let target_runs = self.pair.target().leftovers.postmaster.as_ref().is_some_and(Postmaster::running);
+        let codes: Vec<&str> = FATAL.into_iter().filter(|code| *code != "FP60" || target_runs).collect();
+        self.remedies(&codes, steps);
+    }
+
     fn rewind_steps(&self, steps: &mut Vec<String>) {
         let pair = &self.pair;
-        self.remedies(&FATAL, steps);
-        self.remedies(
-            &["FP05", "FP07", "FP16", "FP17", "FP19", "FP30", "FP32", "FP33", "FP37", "FP44", "FP71", "FP74"],
-            steps,
-        );
+        // before anything else: the next steps may write to it
         if pair.commits().is_some() {
             steps.push(
-                "If the transactions that are lost matter, copy the target's directory before it is rewound: \
-                 afterwards they are nowhere."
+                "If the transactions that are lost matter, copy the target's directory before anything else is done with \
+                 it: after the rewind they are nowhere."
                     .into(),
             );
         }
+        self.fatal(steps);
+        self.remedies(
+            &["FP05", "FP07", "FP16", "FP17", "FP19", "FP30", "FP32", "FP33", "FP37", "FP44", "FP74"],
+            steps,
+        );
         let own = self.own_files();
         if let Some(files) = &own {
             steps.push(format!("FP38: copy these files out of the target: {files}."));
@@ -636,6 +645,7 @@ impl Case<'_> {
             if follow.is_empty() { "" } else { "Unless -R has done it: " },
             self.standby_step()
         ));
+        self.remedies(&["FP25", "FP28"], steps);
         steps.push("Start the target and look for \"consistent recovery state reached\" in its log.".into());
     }
 
@@ -649,10 +659,19 @@ impl Case<'_> {
                 steps.push("Start the target; it follows without a rewind.".into());
             }
             Action::Same | Action::Follow => {
-                self.remedies(&FATAL, &mut steps);
+                self.fatal(&mut steps);
                 self.remedies(&["FP03", "FP09", "FP25", "FP26", "FP44", "FP65", "FP77"], &mut steps);
                 if self.warned("FP61") || self.warned("FP62") {
                     steps.push(self.standby_step());
+                }
+                if let Some(conninfo) = pair.target().settings.get("primary_conninfo") {
+                    steps.push(format!(
+                        "Check that the target's primary_conninfo leads to the source and not to a server that is gone: it \
+                         is now \"{}\" ({}, line {}).",
+                        conninfo.value,
+                        conninfo.path.display(),
+                        conninfo.line
+                    ));
                 }
                 steps.push(
                     "Start the target and look for \"consistent recovery state reached\" and \"started streaming WAL\" in \
@@ -662,7 +681,7 @@ impl Case<'_> {
             }
             Action::Rewind => self.rewind_steps(&mut steps),
             Action::ReClone => {
-                self.remedies(&FATAL, &mut steps);
+                self.fatal(&mut steps);
                 if self.not_by_pg_rewind() {
                     self.remedies(&NOT_BY_PG_REWIND, &mut steps);
                 }
@@ -701,12 +720,12 @@ impl Case<'_> {
                 }
             }
             Action::Undecided if self.waits_for_wal(action) => {
-                self.remedies(&FATAL, &mut steps);
+                self.fatal(&mut steps);
                 steps.push(self.missing_step());
                 steps.push(format!("Only if they are nowhere: {}", self.clone_step()));
             }
             Action::Undecided => {
-                self.remedies(&FATAL, &mut steps);
+                self.fatal(&mut steps);
                 self.remedies(&["FP72", "FP80", "FP14", "FP27"], &mut steps);
                 if steps.is_empty() {
                     steps.push(

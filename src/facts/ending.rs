@@ -92,8 +92,9 @@ pub fn classify(
     Ok(end)
 }
 
-/// Holds the end against pg_control: where it is not the end of what the server wrote, says so in `meaning`.
-pub fn hold_against(end: &mut WalEnd, control: &ControlFile, set: &WalSet) {
+/// Holds the end against pg_control: where it is not the end of what the server wrote, says so in `meaning`. `copy`: the
+/// directory is a base backup, whose files hold nothing beyond the backup's end.
+pub fn hold_against(end: &mut WalEnd, control: &ControlFile, copy: bool, set: &WalSet) {
     let own = |segno| set.candidates(end.timeline, segno).iter().any(|c| c.place == Place::Own);
     let size = set.segment_size();
     let short = if end.last_record < control.checkpoint {
@@ -115,7 +116,7 @@ pub fn hold_against(end: &mut WalEnd, control: &ControlFile, set: &WalSet) {
                 })
             }
             // a server that writes always has the segment that it writes to
-            state if end.kind == EndKind::NoSegment || !own(size.segno(end.lsn)) => Some(format!(
+            state if !copy && (end.kind == EndKind::NoSegment || !own(size.segno(end.lsn))) => Some(format!(
                 "The state is \"{state}\", and the segment {} in which the WAL would go on is not in the server's own WAL \
                  directory: it went on beyond {}, nobody can tell how far.",
                 WalName::Segment(end.timeline, size.segno(end.lsn)).file_name(size),

@@ -120,6 +120,7 @@ pub fn facts(options: &Options, progress: &Progress) -> Result<Facts, DiagnoseEr
     let target_dir = DataDir::open(&options.target).map_err(|e| input(e.to_string(), ""))?;
     let source_dir = DataDir::open(&options.source).map_err(|e| input(e.to_string(), ""))?;
     let restore = options.restore_command.as_deref().map(RestoreCommand::new).transpose();
+    let restore = restore.map(|command| command.map(|c| c.with_cancel(progress.cancel_flag())));
     let restore = restore.map_err(|e| input(e.to_string(), ""))?;
     let target = open_side(Role::Target, target_dir, options, restore.clone(), &mut unseen)?;
     let source = open_side(Role::Source, source_dir, options, restore, &mut unseen)?;
@@ -451,7 +452,9 @@ impl Work<'_> {
         let kind = read_record(path, last, kind_of).unwrap_or(RecordKind { rmid: 0, op: 0 });
         let stopped = Stopped { problem, last, next, partial, timeline };
         let mut end = ending::classify(path, &opened.set, &stopped, kind, self.progress)?;
-        ending::hold_against(&mut end, opened.control(), &opened.set);
+        // a label of an exclusive backup lies in the server's own directory
+        let copy = opened.side.leftovers.backup_label.as_ref().is_some_and(|l| l.method == "streamed");
+        ending::hold_against(&mut end, opened.control(), copy, &opened.set);
         let Collected { changes, transactions, relation_sets, records, first_error } =
             collector.finish(task.next_xid);
         let mut read = Read { transactions, sets: relation_sets, ..Read::default() };

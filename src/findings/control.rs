@@ -145,8 +145,10 @@ fn not_clean(pair: &Pair<'_>) -> Option<Finding> {
     if standby && target.leftovers.standby_signal && pair.major >= Major::V12 {
         log.insert(0, "FATAL:  standby mode is not supported by single-user servers".to_owned());
     }
+    // a single-user server cannot recover a standby, and pg_rewind has no other way
+    let stuck = standby && target.leftovers.standby_signal && pair.major >= Major::V13;
     Some(
-        finding("FP16", Severity::Warning)
+        finding("FP16", if stuck { Severity::Error } else { Severity::Warning })
             .explain(format!(
                 "The target's state is \"{}\": it crashed or was killed. {what_happens} This report read its WAL to \
                  the real end and does not need that.",
@@ -154,7 +156,10 @@ fn not_clean(pair: &Pair<'_>) -> Option<Finding> {
             ))
             .proof([control_says(target, format!("Database cluster state: {}", state_name(state)))])
             .logs(log)
-            .remedy(if pair.major >= Major::V13 {
+            .remedy(if stuck {
+                "Make sure that no server runs on it, on any host. pg_rewind cannot be run on a standby that was killed: \
+                 keep the directory until nobody needs it, and clone the source anew."
+            } else if pair.major >= Major::V13 {
                 "Make sure that no server runs on it, on any host. Copy its WAL directory elsewhere before pg_rewind is \
                  run, then let pg_rewind do the recovery."
             } else {

@@ -268,6 +268,7 @@ fn replaced_configuration(pair: &Pair<'_>) -> Option<Finding> {
         .tree(Role::Target)
         .iter()
         .filter(|e| e.kind == Kind::File && !left_out(e.path) && (is_configuration(e.path) || is_key(e.path)))
+        .filter(|e| !pair.facts.same_content.iter().any(|same| same == e.path))
         .collect();
     if files.is_empty() {
         return None;

@@ -391,7 +391,7 @@ fn login(key: &[u8], before: Option<u8>, rest: &[u8]) -> Option<(usize, usize)> 
         gap + usize::from(rest.get(gap) == Some(&b'='))
     } else if gap > 0 && short.is_some_and(|k| k.last().is_some_and(of_user)) {
         gap
-    } else if gap == 0 && short.is_some_and(|k| k.iter().take(6).any(|b| of_user(b))) {
+    } else if gap == 0 && short.is_some_and(|k| k.iter().take(6).any(of_user)) {
         0
     } else {
         return None;
