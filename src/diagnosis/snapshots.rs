@@ -155,7 +155,7 @@ fn one(path: &Path, facts: Facts) -> Snapshot {
     let why = match holes.as_slice() {
         [] => why,
         [first, ..] => format!(
-            "{why} But WAL that it needs was found nowhere: {} segment{}, the first is {first}.",
+            "{why} But {} segment{} of WAL that it needs lies neither in it nor in the source nor in a given archive, the first is {first}.",
             holes.len(),
             if holes.len() == 1 { "" } else { "s" }
         ),
