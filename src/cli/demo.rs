@@ -137,8 +137,12 @@ mod tests {
             let value = serde_json::to_value(dto::Report::from(&diagnosis)).unwrap();
             let errors: Vec<_> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
             assert!(errors.is_empty(), "{}: {errors:#?}", demo.name);
-            let expected = if demo.name == "switchover" { "follow" } else { "rewind" };
-            assert!(value["verdict"]["action"] == expected || demo.name == "interrupted", "{}", demo.name);
+            let expected = match demo.name {
+                "switchover" => "follow",
+                "twins" | "interrupted" => "re-clone",
+                _ => "rewind",
+            };
+            assert_eq!(value["verdict"]["action"], expected, "{}", demo.name);
 
             let mut text = Vec::new();
             let blocks = content::report(&diagnosis, content::Detail { all: true });

@@ -638,7 +638,11 @@ impl Case<'_> {
             if follow.is_empty() { "" } else { ", without -R" }
         ));
         if own.is_some() {
-            steps.push("FP38: put them back, each where it was.".into());
+            steps.push(
+                "FP38: put them back, each where it was; of postgresql.auto.conf keep the primary_conninfo that -R has \
+                 written, or see to the next step."
+                    .into(),
+            );
         }
         steps.push(format!(
             "{}{}",

@@ -397,7 +397,9 @@ fn login(key: &[u8], before: Option<u8>, rest: &[u8]) -> Option<(usize, usize)> 
         return None;
     };
     let value = rest.get(start..).unwrap_or_default();
-    let end = value_len(value, before);
+    // a quote that is closed behind the name does not enclose the value
+    let enclosing = before.filter(|b| rest.first() != Some(b));
+    let end = value_len(value, enclosing);
     let colon = value.get(..end)?.iter().position(|b| *b == b':')?;
     // the quote around both is not of the password
     let closing =
