@@ -202,7 +202,7 @@ fn figures(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
     }
     let after = |end: Option<Lsn>| Some(words::bytes(end?.since(facts.divergence.as_ref()?.lsn)));
     if let Some(bytes) = after(facts.target.end.as_ref().map(|e| e.lsn)) {
-        add("Target after the divergence", format!("{bytes} of WAL").into());
+        add("Target wrote since", format!("{bytes} of WAL after the divergence").into());
     }
     if let Some(bytes) = after(facts.source.end.as_ref().map(|e| e.lsn)) {
         let changed = facts.source_scan.as_ref().map_or_else(
@@ -217,7 +217,7 @@ fn figures(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
                 format!(", {} changed", words::counted(blocks, "block"))
             },
         );
-        add("Source after the divergence", format!("{bytes} of WAL{changed}").into());
+        add("Source wrote since", format!("{bytes} of WAL after the divergence{changed}").into());
     }
     if let Some(scan) = &facts.target_scan {
         let sums = scan.changes.relations.iter().fold((0, 0), |(all, after), r| {
