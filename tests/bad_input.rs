@@ -692,10 +692,16 @@ fn archives_that_contradict_themselves() {
     assert_eq!(commits(&report), Some(22));
     let conflict = report["archive_conflicts"].to_string();
     assert!(conflict.contains(two.join(name).to_str().unwrap()), "{conflict}");
-    // an archive that is not there
-    scene.more.extend(["--wal-archive".to_owned(), "/does/not/exist".to_owned()]);
-    let report = scene.report(&one);
-    assert!(names(&report, Path::new("/does/not/exist")));
+    // an archive that is not there: a typing error would otherwise end in a wrong verdict
+    let (target, source) = (scene.at("target"), scene.at("source"));
+    let output = Command::new(env!("CARGO_BIN_EXE_forkpoint"))
+        .arg("report")
+        .args([&target, &source])
+        .args(["--wal-archive", "/does/not/exist"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/does/not/exist"), "{output:?}");
 }
 
 #[test]
