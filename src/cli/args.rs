@@ -138,7 +138,7 @@ impl WalArgs {
 /// Refuses an archive that cannot be listed: what lies in it would count as missing.
 pub fn check_archives(archives: &[PathBuf]) -> Result<(), Failure> {
     for archive in archives {
-        if let Err(error) = std::fs::read_dir(archive) {
+        if let Err(error) = crate::source::archive::listable(archive) {
             let why = match error.kind() {
                 ErrorKind::NotFound => "it does not exist".to_owned(),
                 ErrorKind::NotADirectory => "it is not a directory".to_owned(),

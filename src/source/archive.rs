@@ -289,6 +289,14 @@ fn suffix(arena: &[u8], (at, len): (u32, u16)) -> &[u8] {
     arena.get(at as usize..at as usize + len as usize).unwrap_or_default()
 }
 
+/// Whether a directory can be listed.
+///
+/// # Errors
+/// It is not there, is no directory, or may not be read.
+pub fn listable(dir: &Path) -> io::Result<()> {
+    std::fs::read_dir(dir).map(|_| ())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
