@@ -778,3 +778,45 @@ fn readable_before(path: &WalPath<'_>, lsn: Lsn, lowest: u64) -> Lsn {
 fn kind_of(record: &Record<'_>) -> RecordKind {
     RecordKind { rmid: record.rmid, op: rmgr::operation(record.rmid, record.info) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::Prepared;
+
+    fn decided(xid: Xid, end: XactEnd, prepared: Option<u64>) -> Xact {
+        Xact {
+            xid,
+            end,
+            end_lsn: Lsn(500),
+            time: Some(0),
+            first_lsn: Lsn(400),
+            may_begin_earlier: true,
+            records: 1,
+            relations: 0,
+            subxacts: 0,
+            prepared: prepared.map(|lsn| Box::new(Prepared { lsn: Lsn(lsn), gid: "g".into() })),
+        }
+    }
+
+    #[test]
+    fn a_decision_made_alike_on_both_sides_is_not_lost() {
+        use XactEnd::{AbortedPrepared, Committed, CommittedPrepared};
+        let read = |transactions| Read { transactions, ..Read::default() };
+        let source = read(vec![
+            decided(1, CommittedPrepared, None),
+            decided(2, AbortedPrepared, None),
+            decided(3, CommittedPrepared, Some(450)),
+            decided(4, Committed, None),
+        ]);
+        let mut target = read(vec![
+            decided(1, CommittedPrepared, Some(90)),  // alike
+            decided(2, CommittedPrepared, None),      // the other way there
+            decided(3, CommittedPrepared, Some(450)), // prepared after the divergence: another transaction
+            decided(4, Committed, None),              // the same number, and no two phases
+            decided(5, CommittedPrepared, None),      // undecided there
+        ]);
+        target.forget_decided_alike(&source, Lsn(100));
+        assert_eq!(target.transactions.iter().map(|x| x.xid).collect::<Vec<_>>(), [2, 3, 4, 5]);
+    }
+}
