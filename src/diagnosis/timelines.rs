@@ -42,17 +42,17 @@ pub fn timelines(dirs: &[PathBuf], archives: &[PathBuf]) -> Result<Timelines, Di
     let mut archived = Vec::new();
     for dir in dirs {
         if !dir.exists() {
-            return Err(input(
-                format!("{} does not exist", dir.display()),
-                "Give data directories, or archives and other directories that hold history files",
-            ));
+            return Err(input(format!(
+                "{} does not exist. Give data directories, or archives and other directories that hold history files.",
+                dir.display()
+            )));
         }
         // an archive or a WAL directory has histories, too
         if dir.is_dir() && !dir.join("PG_VERSION").exists() {
             loose.push(dir.clone());
             continue;
         }
-        let opened = DataDir::open(dir).map_err(|e| input(e.to_string(), ""))?;
+        let opened = DataDir::open(dir).map_err(|e| input(e))?;
         let options = Options {
             target: dir.clone(),
             source: dir.clone(),

@@ -9,5 +9,6 @@ pub mod loss;
 mod model;
 pub mod needs;
 pub mod open;
+mod reading;
 
 pub use model::*;

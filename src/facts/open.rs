@@ -37,7 +37,7 @@ pub fn open_side(
     restore: Option<RestoreCommand>,
     unseen: &mut Vec<Unseen>,
 ) -> Result<Opened, DiagnoseError> {
-    let (control, _) = dir.control().map_err(|e| input(e.to_string(), ""))?;
+    let (control, _) = dir.control().map_err(|e| input(e))?;
     let segment_size = SegmentSize::new(control.wal_segment_size).unwrap_or_else(|| {
         unseen.push(Unseen {
             path: Some(dir.path().join("global/pg_control")),

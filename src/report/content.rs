@@ -5,12 +5,12 @@ use std::path::Path;
 use super::doc::{Block, Column, Inline, Style};
 use super::{drawing, dto, words};
 use crate::diagnosis::Diagnosis;
-use crate::diagnosis::engine::LogMatch;
+use crate::diagnosis::log::LogMatch;
 use crate::diagnosis::verdict::Action;
 use crate::facts::{
     DivergenceProof, Facts, LineageEvidence, NeededSegment, Relation, Role, Side, Unseen, WalNeed,
 };
-use crate::findings::{Evidence, Finding, Severity};
+use crate::findings::{Evidence, Finding, Severity, codes};
 use crate::pg::Lsn;
 use crate::scan::{EndKind, RelationChanges, WalEnd, Xact, XactEnd};
 
@@ -67,7 +67,7 @@ pub fn log(matches: &[LogMatch]) -> Vec<Block> {
     }
     let mut blocks = vec![Block::Heading("What the log says".into())];
     for m in matches {
-        let (word, severity) = match m.borne_out {
+        let (word, severity) = match m.finding_matches {
             Some(true) => ("the directories bear it out", Severity::Error),
             Some(false) => ("the directories do not bear it out", Severity::Warning),
             None => ("the directories cannot tell", Severity::Info),
@@ -75,10 +75,10 @@ pub fn log(matches: &[LogMatch]) -> Vec<Block> {
         blocks.push(Block::Finding {
             severity,
             code: m.code,
-            title: masked(&m.title),
+            title: masked(codes::title(m.code)),
             body: vec![
                 ("logs", Inline::from(format!("line {}: ", m.line)).code(words::mask(&m.message))),
-                ("proof", prose(&format!("{word}. {}", m.why))),
+                ("proof", prose(&format!("{word}. {}", m.why()))),
             ],
         });
     }
