@@ -10,7 +10,7 @@ use crate::source::datadir::DataDir;
 use super::Diagnosis;
 use super::verdict::judge;
 
-pub use super::timelines::{Timelines, timelines};
+pub use super::timelines::{TimelineOptions, Timelines, timelines};
 pub use crate::facts::gather::{DiagnoseError, Options, facts};
 pub use crate::scan::progress::{Cancelled, Phase, Progress};
 
@@ -30,6 +30,6 @@ pub fn diagnose(options: &Options, progress: &Progress) -> Result<Diagnosis, Dia
 /// # Errors
 /// The directory or its control file cannot be read.
 pub fn control(dir: &Path) -> Result<ControlFile, DiagnoseError> {
-    let dir = DataDir::open(dir).map_err(|e| input(e))?;
-    dir.control().map(|c| c.0).map_err(|e| input(e))
+    let dir = DataDir::open(dir).map_err(|e| input(&e))?;
+    dir.control().map(|c| c.0).map_err(|e| input(&e))
 }

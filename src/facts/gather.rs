@@ -1,6 +1,7 @@
 //! The steps from two directories to the facts.
 
 use std::cmp::Ordering;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -70,7 +71,7 @@ impl From<Cancelled> for DiagnoseError {
 }
 
 /// An input that cannot be read.
-pub(crate) fn input(what: impl ToString) -> DiagnoseError {
+pub(crate) fn input(what: &dyn Display) -> DiagnoseError {
     let mut text = what.to_string();
     if !text.ends_with('.') {
         text.push('.');
@@ -85,13 +86,13 @@ pub(crate) fn input(what: impl ToString) -> DiagnoseError {
 pub fn facts(options: &Options, progress: &Progress) -> Result<Facts, DiagnoseError> {
     progress.begin(Phase::Opening, 0);
     let mut unseen = Vec::new();
-    let target_dir = DataDir::open(&options.target).map_err(|e| input(e))?;
-    let source_dir = DataDir::open(&options.source).map_err(|e| input(e))?;
+    let target_dir = DataDir::open(&options.target).map_err(|e| input(&e))?;
+    let source_dir = DataDir::open(&options.source).map_err(|e| input(&e))?;
     let restore = options.restore_command.as_deref().map(RestoreCommand::new).transpose();
     let restore = restore.map(|command| command.map(|c| c.with_cancel(progress.cancel_flag())));
-    let restore = restore.map_err(|e| input(e))?;
-    let target = open_side(Role::Target, target_dir, options, restore.clone(), &mut unseen)?;
-    let source = open_side(Role::Source, source_dir, options, restore, &mut unseen)?;
+    let restore = restore.map_err(|e| input(&e))?;
+    let target = open_side(Role::Target, target_dir, options, (restore.clone(), progress), &mut unseen)?;
+    let source = open_side(Role::Source, source_dir, options, (restore, progress), &mut unseen)?;
     Work { options, progress, target, source, unseen }.run()
 }
 
@@ -127,7 +128,7 @@ impl Work<'_> {
                     consequence: "only the control files and histories were compared".into(),
                 });
             }
-            return Ok(self.into_facts(relation, None, Vec::new(), None, None, None));
+            return self.into_facts(relation, None, Vec::new(), None, None, None);
         };
         let parting = self.part(format)?;
         let mut divergence = parting.divergence;
@@ -149,7 +150,7 @@ impl Work<'_> {
         let relation = self.relate(&mut divergence, parting.same_line);
         let names = self.names(format, [&target, &source])?;
         let mut facts =
-            self.into_facts(relation, divergence, parting.unproven, common, Some(target), Some(source));
+            self.into_facts(relation, divergence, parting.unproven, common, Some(target), Some(source))?;
         (facts.names, facts.source_names) = names;
         Ok(facts)
     }
@@ -275,13 +276,14 @@ impl Work<'_> {
         common_checkpoint: Option<Checkpoint>,
         target: Option<Read>,
         source: Option<Read>,
-    ) -> Facts {
+    ) -> Result<Facts, DiagnoseError> {
+        self.progress.begin(Phase::Concluding, 0);
         let wal = self.needs(&relation, divergence.as_ref(), common_checkpoint.as_ref());
-        let target_backup_end = self.backup_end();
+        let target_backup_end = self.backup_end()?;
         let blocks_only = self.options.blocks_only;
         let archive_conflicts =
             if blocks_only { Vec::new() } else { self.conflicts(divergence.as_ref(), &wal) };
-        let Self { target: mut ours, source: mut theirs, mut unseen, .. } = self;
+        let Self { target: mut ours, source: mut theirs, mut unseen, progress, .. } = self;
         for opened in [&mut ours, &mut theirs] {
             opened.side.rejected = opened.set.rejected();
             unseen.extend(opened.set.problems().into_iter().map(|(path, what)| Unseen {
@@ -293,7 +295,7 @@ impl Work<'_> {
         let trees = if blocks_only {
             Trees::default()
         } else {
-            Trees::read(ours.side.dir.path(), theirs.side.dir.path())
+            Trees::until(ours.side.dir.path(), theirs.side.dir.path(), &progress.cancel_flag())
         };
         unseen.extend(trees.problems.iter().map(|(path, what)| Unseen {
             path: Some(path.clone()),
@@ -318,7 +320,9 @@ impl Work<'_> {
             None => (None, Vec::new(), RelationSets::default()),
         };
         let loss = loss::of(&relation, divergence.as_ref(), target_scan.as_ref(), &transactions, &ours.side);
-        Facts {
+        // what was cut short must not be taken for what is there
+        progress.check()?;
+        Ok(Facts {
             target: ours.side,
             source: theirs.side,
             relation,
@@ -339,7 +343,7 @@ impl Work<'_> {
             target_space,
             same_content,
             unseen,
-        }
+        })
     }
 
     /// Copies of one name and different content, among the segments from the divergence on and all histories.
@@ -394,7 +398,7 @@ impl Work<'_> {
         unseen: &mut Vec<Unseen>,
     ) -> Result<Catalogs, DiagnoseError> {
         let control = opened.control();
-        let disk = DiskBlocks::new(opened.side.dir.path(), control);
+        let disk = DiskBlocks::new(opened.side.dir.path(), control).with_cancel(self.progress.cancel_flag());
         let Some(end) = opened.side.end.as_ref().filter(|_| control.state != DbState::ShutDown) else {
             return Ok(Catalogs::on_disk(disk));
         };

@@ -1,5 +1,6 @@
 //! What is found out about the two sides, before anything is concluded from it.
 
+pub mod backup;
 pub mod checkpoint;
 pub mod compare;
 pub mod ending;

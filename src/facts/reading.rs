@@ -6,16 +6,15 @@ use crate::pg::{Lsn, RelFile, WalName, Xid};
 use crate::scan::collect::{Changed, Collected};
 use crate::scan::path::{Segments, WalPath};
 use crate::scan::run::{Collector, Scanned, scan};
-use crate::scan::walk::{Start, for_each, read_record, record_start};
+use crate::scan::walk::{Start, read_record, record_start};
 use crate::scan::{FileEvent, RecordKind, RelationSets, WalEnd, Xact, XactEnd};
-use crate::source::leftovers::BackupLabel;
 use crate::source::walset::{Segment, WalSet};
-use crate::wal::rmgr::{id, op};
 use crate::wal::{Format, Problem, Record, rmgr};
 
+use super::backup;
 use super::checkpoint::{self, Search};
 use super::ending::{self, Stopped};
-use super::gather::{DiagnoseError, Phase, Work};
+use super::gather::{Cancelled, DiagnoseError, Phase, Work};
 use super::open::Opened;
 use super::{Checkpoint, Divergence, SideScan, Unseen};
 
@@ -25,10 +24,15 @@ struct WithOther<'a> {
     other: &'a WalSet,
     /// Segments below this number end before the divergence.
     common_below: u64,
+    /// What an archive has of later segments is not the side's.
+    own_to: u64,
 }
 
 impl Segments for WithOther<'_> {
     fn open(&self, timeline: u32, segno: u64) -> Option<Segment> {
+        if segno > self.own_to {
+            return None;
+        }
         let own = Segments::open(self.own, timeline, segno);
         let whole = own.as_ref().is_some_and(|s| s.len == self.own.segment_size().bytes());
         if whole || segno >= self.common_below {
@@ -105,7 +109,12 @@ impl Work<'_> {
 
     fn store_for_target(&self, divergence: Option<Lsn>, format: Format) -> WithOther<'_> {
         let common_below = divergence.map_or(0, |lsn| format.segment_size.segno(lsn));
-        WithOther { own: &self.target.set, other: &self.source.set, common_below }
+        // a base backup is a moment of a server that went on
+        let own_to = match &self.target.side.leftovers.backup_label {
+            Some(label) if label.method == "streamed" => self.target.last_own().unwrap_or(u64::MAX),
+            _ => u64::MAX,
+        };
+        WithOther { own: &self.target.set, other: &self.source.set, common_below, own_to }
     }
 
     pub(super) fn common_checkpoint(
@@ -277,30 +286,14 @@ impl Work<'_> {
         Ok((read, Some(end)))
     }
 
-    /// Where the backup that the target's backup_label began has ended: a record in the WAL or a file beside it says so.
-    pub(super) fn backup_end(&self) -> Option<Lsn> {
-        let (target, format) = (&self.target, self.target.format?);
-        let start = target.side.leftovers.backup_label.as_ref()?.start?;
-        for (_, _, content) in target.set.backup_records() {
-            let record = BackupLabel::parse(&String::from_utf8_lossy(&content));
-            if record.start == Some(start) {
-                let stop = record.field("STOP WAL LOCATION").and_then(|v| v.split(' ').next()?.parse().ok());
-                if stop.is_some() {
-                    return stop;
-                }
-            }
-        }
+    /// Where the backup that the target's backup_label began has ended.
+    pub(super) fn backup_end(&self) -> Result<Option<Lsn>, Cancelled> {
+        let target = &self.target;
+        let start = target.side.leftovers.backup_label.as_ref().and_then(|label| label.start);
+        let (Some(format), Some(start)) = (target.format, start) else { return Ok(None) };
         let path = target.path(format, &target.set);
-        let mut end = None;
-        let at = Start::Record(record_start(start, format.segment_size.bytes()));
-        let walked = for_each(&path, at, Lsn::MAX, self.progress, |record| {
-            let is_end = record.rmid == id::XLOG && record.info & 0xF0 == op::XLOG_BACKUP_END;
-            if is_end && record.main_data(format.major).is_some_and(|main| main == start.0.to_le_bytes()) {
-                end = Some(record.end.align8());
-            }
-            end.is_none()
-        });
-        walked.ok().and(end).or_else(|| Some(target.control().backup_end_point?).filter(|lsn| lsn.is_valid()))
+        let told = backup::end(start, &target.set, &path, self.progress)?;
+        Ok(told.or(target.control().backup_end_point.filter(|lsn| lsn.is_valid())))
     }
 }
 

@@ -65,7 +65,7 @@ fn segment_conflicts(sets: &[&WalSet], timeline: TimelineId, segno: u64, found: 
         size = set.size;
         for candidate in set.candidates(timeline, segno) {
             let known = copies.iter().any(|c| c.path == candidate.path);
-            if candidate.partial || known || copies.len() >= COMPARED {
+            if candidate.partial || known || copies.len() >= COMPARED || set.cancelled() {
                 continue;
             }
             match set.read_candidate((timeline, segno), &candidate) {
@@ -75,9 +75,10 @@ fn segment_conflicts(sets: &[&WalSet], timeline: TimelineId, segno: u64, found: 
         }
     }
     let start = size.start(segno);
+    let stopped = || sets.iter().any(|set| set.cancelled());
     for (n, a) in copies.iter().enumerate() {
         for b in copies.iter().skip(n + 1) {
-            let Ok(Some(offset)) = first_difference(a, b) else { continue };
+            let Ok(Some(offset)) = first_difference(a, b, &stopped) else { continue };
             if both_go_on(a, b, start, offset).unwrap_or(true) {
                 found.push(Conflict {
                     name: WalName::Segment(timeline, segno).file_name(size),
@@ -90,7 +91,7 @@ fn segment_conflicts(sets: &[&WalSet], timeline: TimelineId, segno: u64, found: 
 }
 
 /// Offset of the first byte in which two segments differ, up to the shorter one's end.
-fn first_difference(one: &Segment, other: &Segment) -> io::Result<Option<u64>> {
+fn first_difference(one: &Segment, other: &Segment, stopped: &dyn Fn() -> bool) -> io::Result<Option<u64>> {
     let (mut left, mut right) = (vec![0; 128 << 10], vec![0; 128 << 10]);
     let mut at = 0;
     loop {
@@ -99,7 +100,7 @@ fn first_difference(one: &Segment, other: &Segment) -> io::Result<Option<u64>> {
         if left != right {
             return Ok(left.iter().zip(right).position(|(x, y)| x != y).map(|i| at + i as u64));
         }
-        if n == 0 {
+        if n == 0 || stopped() {
             return Ok(None);
         }
         at += n as u64;

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{CACHED, Candidate, RestoreError, Segment, WalSet, lock};
 use crate::pg::bytes::Bytes;
@@ -149,6 +150,25 @@ fn open_regular(path: &Path) -> Result<(File, u64), Reason> {
     Ok((file, len))
 }
 
+/// A file until the work is to stop: a large segment takes a second to decode.
+struct Until<'a> {
+    out: &'a mut File,
+    cancel: &'a AtomicBool,
+}
+
+impl Write for Until<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
 impl WalSet {
     /// The timeline of the first page, if `head` is the beginning of this segment's file.
     fn judge(&self, (timeline, segno): (TimelineId, u64), head: &[u8]) -> Result<TimelineId, Reason> {
@@ -251,7 +271,8 @@ impl WalSet {
             |e: &io::Error| Reason::Unreadable(format!("could not be decoded into a temporary file: {e}"));
         let mut out = tempfile::tempfile().map_err(|e| scratch(&e))?;
         let wanted = self.size.bytes();
-        let len = match compress::copy(format, &file, wanted, &mut out).map_err(|e| scratch(&e))? {
+        let mut until = Until { out: &mut out, cancel: &self.cancel };
+        let len = match compress::copy(format, &file, wanted, &mut until).map_err(|e| scratch(&e))? {
             Copied::All(len) => len,
             Copied::TooMuch => return Err(Reason::Long { wanted }),
             // what pg_receivewal compresses has no end while it writes

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
@@ -150,6 +151,8 @@ pub struct WalSet {
     restore: Option<RestoreCommand>,
     size: SegmentSize,
     identity: WalIdentity,
+    /// Set when the work is to stop: from then on nothing is found.
+    cancel: Arc<AtomicBool>,
     state: Mutex<State>,
     scratch: Mutex<Scratch>,
 }
@@ -168,21 +171,44 @@ impl WalSet {
         size: SegmentSize,
         identity: WalIdentity,
     ) -> Self {
-        let mut listing = Listing::new(size);
+        Self::until(own, archives, restore, (size, identity), Arc::default())
+    }
+
+    /// As [`Self::new`]. When `cancel` is set, listing and decoding end where they are, and nothing more is found: whoever
+    /// set it has to throw away what follows from that.
+    pub fn until(
+        own: &Path,
+        archives: &[PathBuf],
+        restore: Option<RestoreCommand>,
+        (size, identity): (SegmentSize, WalIdentity),
+        cancel: Arc<AtomicBool>,
+    ) -> Self {
+        let mut listing = Listing::new(size, Arc::clone(&cancel));
         listing.add(own, Place::Own);
         for (n, archive) in archives.iter().enumerate() {
             listing.add(archive, Place::Archive(n));
         }
         listing.finish();
-        Self { listing, restore, size, identity, state: Mutex::default(), scratch: Mutex::default() }
+        let (state, scratch) = (Mutex::default(), Mutex::default());
+        Self { listing, restore, size, identity, cancel, state, scratch }
     }
 
-    /// An archive alone.
-    pub fn of_archive(archive: &Path, size: SegmentSize, identity: WalIdentity) -> Self {
-        let mut listing = Listing::new(size);
+    /// An archive alone, until `cancel` is set.
+    pub fn of_archive(
+        archive: &Path,
+        size: SegmentSize,
+        identity: WalIdentity,
+        cancel: Arc<AtomicBool>,
+    ) -> Self {
+        let mut listing = Listing::new(size, Arc::clone(&cancel));
         listing.add(archive, Place::Archive(0));
         listing.finish();
-        Self { listing, restore: None, size, identity, state: Mutex::default(), scratch: Mutex::default() }
+        let (state, scratch) = (Mutex::default(), Mutex::default());
+        Self { listing, restore: None, size, identity, cancel, state, scratch }
+    }
+
+    pub(super) fn cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
     }
 
     /// Whether there is anything of this cluster: a segment among the first and last of each timeline that is its own
@@ -253,6 +279,9 @@ impl WalSet {
     /// A copy may be the right one, and could not be read or decoded, and there is no other.
     pub fn open(&self, timeline: TimelineId, segno: u64) -> Result<Option<Segment>, SegmentError> {
         let key = (timeline, segno);
+        if self.cancelled() {
+            return Ok(None);
+        }
         {
             let mut state = lock(&self.state);
             if let Some(n) = state.decoded.iter().position(|(k, _)| *k == key)
@@ -298,6 +327,9 @@ impl WalSet {
         let key = (timeline, segno);
         let mut places = Vec::new();
         for candidate in self.candidates(timeline, segno) {
+            if self.cancelled() {
+                return places;
+            }
             if candidate.place != Place::Own && self.was_rejected(key, &candidate.path) {
                 continue;
             }
@@ -321,6 +353,9 @@ impl WalSet {
         let key = (timeline, segno);
         let mut best: Option<Segment> = None;
         for candidate in self.candidates(timeline, segno) {
+            if self.cancelled() {
+                return best;
+            }
             let lenient = Candidate { partial: true, ..candidate.clone() };
             if let Ok(mut segment) = self.read_candidate(key, &lenient) {
                 segment.partial = candidate.partial;
@@ -385,20 +420,24 @@ impl WalSet {
         self.history_files(None)
     }
 
-    /// History files of one timeline; where there is none, the restore command is asked.
-    pub fn histories_of(&self, timeline: TimelineId) -> Vec<HistoryFile> {
-        let mut found = self.history_files(Some(timeline));
-        if found.is_empty() {
-            let name = WalName::History(timeline).file_name(self.size);
-            match self.restored(&name) {
-                Ok(Some(path)) => {
-                    found.extend(self.history_file(timeline, &path, Place::Restored));
-                }
-                Ok(None) => {}
-                Err(e) => self.problem(PathBuf::from(name), e.to_string()),
+    /// The history file of a timeline that the restore command brings; that it does not is no problem, as to a server.
+    pub fn restored_history(&self, timeline: TimelineId) -> Option<HistoryFile> {
+        if self.cancelled() {
+            return None;
+        }
+        let name = WalName::History(timeline).file_name(self.size);
+        match self.restored(&name) {
+            Ok(path) => {
+                let found = self.history_file(timeline, &path?, Place::Restored)?;
+                // where it lies is gone with this set
+                Some(HistoryFile { path: PathBuf::from(name), ..found })
+            }
+            Err(RestoreError::Failed { .. } | RestoreError::Cancelled) => None,
+            Err(e) => {
+                self.problem(PathBuf::from(name), e.to_string());
+                None
             }
         }
-        found
     }
 
     /// Records of base backups (`….backup`): name, path, content.

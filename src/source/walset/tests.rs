@@ -235,12 +235,38 @@ fn the_restore_command_comes_last_and_once() {
     assert!(set.open(1, 11).unwrap().is_none() && set.open(1, 11).unwrap().is_none());
     let reason = set.rejected_for(1, 11)[0].reason.to_string();
     assert!(reason.starts_with("restore command: exit status 1: cp: cannot stat"), "{reason}");
-    assert_eq!(set.histories_of(2)[0].bytes.len(), 40);
-    assert!(set.histories_of(3).is_empty());
+    assert_eq!(set.restored_history(2).unwrap().bytes.len(), 40);
+    assert!(set.restored_history(3).is_none() && set.problems().is_empty());
     let runs = std::fs::read_to_string(p.dir.path().join("runs")).unwrap();
     let wanted = [name(9), name(10), name(11), "00000002.history".into(), "00000003.history".into()];
     assert_eq!(runs.lines().collect::<Vec<_>>(), wanted);
     assert!(std::fs::read_dir(p.dir.path().join("pg_wal")).unwrap().next().is_none());
+}
+
+#[test]
+fn nothing_is_listed_decoded_or_run_after_a_cancel() {
+    let p = Place3::new();
+    p.put(&format!("pg_wal/{}", name(3)), &segment(1, 3, 2));
+    p.put(&format!("a/{}.gz", name(4)), &gzip(&segment(1, 4, 2)));
+    p.put(&format!("b/{}", name(4)), &segment(1, 4, 2));
+    let root = p.dir.path();
+    let cancel = Arc::new(AtomicBool::new(false));
+    let restore = RestoreCommand::new(format!("touch {}/ran; false %f %p", root.display())).unwrap();
+    let list = || {
+        let archives = [root.join("a"), root.join("b")];
+        let of = (size(), identity());
+        WalSet::until(&root.join("pg_wal"), &archives, Some(restore.clone()), of, Arc::clone(&cancel))
+    };
+    let set = list();
+    assert!(set.open(1, 3).unwrap().is_some() && set.places(1, 4).len() == 2);
+    cancel.store(true, Ordering::Relaxed);
+    assert!(set.open(1, 3).unwrap().is_none() && set.open(1, 5).unwrap().is_none());
+    assert!(set.places(1, 4).is_empty() && set.open_damaged(1, 4).is_none());
+    assert!(set.restored_history(2).is_none() && !root.join("ran").exists());
+    let candidate = set.candidates(1, 4).remove(0);
+    assert!(matches!(set.read_candidate((1, 4), &candidate), Err(Reason::Unreadable(_))));
+    let listed_late = list();
+    assert!(listed_late.timelines().is_empty() && listed_late.candidates(1, 3).is_empty());
 }
 
 #[test]
