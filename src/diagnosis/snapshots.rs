@@ -285,7 +285,7 @@ fn action(facts: &Facts) -> (SnapshotAction, String) {
         Relation::TargetBehind => {
             (Follow, format!("All its WAL is in the source's history, which it left at {at}.{atomic}"))
         }
-        Relation::Diverged if received_only(facts) => (
+        Relation::Diverged if facts.only_received() => (
             Follow,
             format!(
                 "It received WAL past {at} and replayed none of it: it can follow once the segments from there on are \
@@ -340,16 +340,6 @@ fn backup(facts: &Facts, label: &BackupLabel) -> (SnapshotAction, String) {
         );
         (Unusable, why)
     }
-}
-
-/// A standby that holds WAL past the divergence in its WAL directory and has replayed none of it.
-fn received_only(facts: &Facts) -> bool {
-    let control = &facts.target.control;
-    let standby = matches!(control.state, DbState::InArchiveRecovery | DbState::ShutDownInRecovery);
-    standby
-        && facts.divergence.as_ref().is_some_and(|d| {
-            control.checkpoint < d.lsn && facts.target.control_end.is_some_and(|replayed| replayed <= d.lsn)
-        })
 }
 
 /// The one that is furthest on, of those that can follow with WAL that is at hand.

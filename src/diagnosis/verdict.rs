@@ -470,7 +470,7 @@ impl Case<'_> {
                 )
             }
             Action::Follow if pair.way == Way::Rewind => format!(
-                "FOLLOW, once WAL is moved aside: the target received WAL past the divergence and replayed none of it; {}; see \
+                "FOLLOW, once WAL is moved aside: the target received WAL past the divergence and has none of it in its files; {}; see \
                  FP03 before it is started{lacking}",
                 self.loss_words()
             ),

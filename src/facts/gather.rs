@@ -12,9 +12,11 @@ use crate::pg::{Lsn, TimelineId, WalName};
 use crate::scan::RelationSets;
 use crate::scan::walk::{Start, record_start, walk};
 use crate::source::datadir::DataDir;
+use crate::source::leftovers::BackupLabel;
+use crate::source::pages::{NewerPages, newer_than};
 use crate::source::restore::RestoreCommand;
 use crate::source::space;
-use crate::source::trees::{Entry, Kind, Trees};
+use crate::source::trees::{Entry, Kind, Trees, relation_file};
 use crate::source::walset::Conflict;
 use crate::wal::Format;
 
@@ -93,7 +95,13 @@ pub fn facts(options: &Options, progress: &Progress) -> Result<Facts, DiagnoseEr
     let restore = restore.map_err(|e| input(&e))?;
     let target = open_side(Role::Target, target_dir, options, (restore.clone(), progress), &mut unseen)?;
     let source = open_side(Role::Source, source_dir, options, (restore, progress), &mut unseen)?;
-    Work { options, progress, target, source, unseen }.run()
+    let trees = if options.blocks_only {
+        Trees::default()
+    } else {
+        let roots = (target.side.dir.path(), source.side.dir.path());
+        Trees::until(roots.0, roots.1, &progress.cancel_flag())
+    };
+    Work { options, progress, target, source, trees, newer_pages: None, unseen }.run()
 }
 
 pub(super) struct Work<'a> {
@@ -101,6 +109,8 @@ pub(super) struct Work<'a> {
     pub(super) progress: &'a Progress,
     pub(super) target: Opened,
     pub(super) source: Opened,
+    trees: Trees,
+    newer_pages: Option<NewerPages>,
     pub(super) unseen: Vec<Unseen>,
 }
 
@@ -146,6 +156,9 @@ impl Work<'_> {
         let source = self.read_source(format, divergence.as_ref())?;
         if let Some(divergence) = &divergence {
             target.forget_decided_alike(&source, divergence.lsn);
+        }
+        if let Some(divergence) = &divergence {
+            self.look_at_pages(divergence.lsn)?;
         }
         let relation = self.relate(&mut divergence, parting.same_line);
         let names = self.names(format, [&target, &source])?;
@@ -215,6 +228,49 @@ impl Work<'_> {
         Ok(Parting { divergence, same_line, unproven: compared.unproven })
     }
 
+    /// Looks at the target's pages where its WAL does not say how far it got: a page that was changed after the divergence
+    /// proves that it went on, and of a standby that was killed none may have been, if it is to follow as it is.
+    fn look_at_pages(&mut self, divergence: Lsn) -> Result<(), DiagnoseError> {
+        let target = &self.target.side;
+        let control = &target.control;
+        let end = target.end.as_ref();
+        let incomplete = end.is_none_or(|end| !end.complete);
+        let received = control.state == DbState::InArchiveRecovery
+            && end.is_some_and(|end| end.lsn > divergence)
+            && target.control_end.is_some_and(|at| at <= divergence);
+        // pages that pg_rewind copied are the source's; when it stops half-way it has brought segments, too
+        let newest = self.source.side.lineage.timeline;
+        let copied = target.leftovers.backup_label.as_ref().is_some_and(BackupLabel::by_pg_rewind)
+            || (newest > target.lineage.timeline && self.target.has_own_wal_of(newest));
+        if self.options.blocks_only || copied || !(incomplete || received) {
+            return Ok(());
+        }
+        let after =
+            if incomplete { end.map_or(divergence, |end| end.lsn.max(divergence)) } else { divergence };
+        let files = self.trees.target.iter().filter(|e| relation_file(e.path).is_some());
+        self.progress.begin(Phase::ReadingPages, files.map(|e| e.size).sum());
+        let mut go_on = |bytes| {
+            self.progress.advance(bytes);
+            self.progress.check().is_ok()
+        };
+        let pages = newer_than(target.dir.path(), &self.trees.target, control, after, &mut go_on);
+        self.progress.check()?;
+        self.unseen.extend(pages.problems.iter().map(|(path, what)| Unseen {
+            path: Some(path.clone()),
+            what: what.clone(),
+            consequence: "whether its pages were changed after the divergence is not known".into(),
+        }));
+        if !pages.complete && pages.found == 0 && pages.problems.is_empty() {
+            self.unseen.push(Unseen {
+                path: Some(target.dir.path().to_path_buf()),
+                what: format!("only {} pages of relations were looked at", pages.looked_at),
+                consequence: "whether others were changed after the divergence is not known".into(),
+            });
+        }
+        self.newer_pages = Some(pages);
+        Ok(())
+    }
+
     /// How the sides stand to each other, once both ends are known.
     fn relate(&self, divergence: &mut Option<Divergence>, same_line: bool) -> Relation {
         let (target, source) = (&self.target.side, &self.source.side);
@@ -248,7 +304,8 @@ impl Work<'_> {
                 || side.control.min_recovery_point > divergence.lsn
                 || side.end.as_ref().is_some_and(|e| e.last_record >= divergence.lsn)
         };
-        let ours = if beyond(target) {
+        let newer = self.newer_pages.as_ref().is_some_and(|pages| pages.found > 0);
+        let ours = if newer || beyond(target) {
             Some(true)
         } else {
             target.end.as_ref().filter(|end| end.complete).map(|_| false)
@@ -283,7 +340,8 @@ impl Work<'_> {
         let blocks_only = self.options.blocks_only;
         let archive_conflicts =
             if blocks_only { Vec::new() } else { self.conflicts(divergence.as_ref(), &wal) };
-        let Self { target: mut ours, source: mut theirs, mut unseen, progress, .. } = self;
+        let Self { target: mut ours, source: mut theirs, mut unseen, progress, trees, newer_pages, .. } =
+            self;
         for opened in [&mut ours, &mut theirs] {
             opened.side.rejected = opened.set.rejected();
             unseen.extend(opened.set.problems().into_iter().map(|(path, what)| Unseen {
@@ -292,11 +350,6 @@ impl Work<'_> {
                 consequence: "WAL in it was not seen".into(),
             }));
         }
-        let trees = if blocks_only {
-            Trees::default()
-        } else {
-            Trees::until(ours.side.dir.path(), theirs.side.dir.path(), &progress.cancel_flag())
-        };
         unseen.extend(trees.problems.iter().map(|(path, what)| Unseen {
             path: Some(path.clone()),
             what: what.clone(),
@@ -335,6 +388,7 @@ impl Work<'_> {
             relation_sets,
             loss,
             target_backup_end,
+            newer_pages,
             wal,
             names: Names::default(),
             source_names: Names::default(),

@@ -120,6 +120,11 @@ impl Opened {
         WalPath { format, history: &self.side.lineage.history, store }
     }
 
+    /// Its own WAL directory has segments of this timeline, by their names.
+    pub fn has_own_wal_of(&self, timeline: TimelineId) -> bool {
+        own_segments(&self.set, timeline).next().is_some()
+    }
+
     /// Number of the last segment of its timelines in its own WAL directory, by the names.
     pub fn last_own(&self) -> Option<u64> {
         let own =
@@ -134,14 +139,19 @@ impl Opened {
     }
 }
 
+/// Numbers of the segments of a timeline in the side's own WAL directory, by their names.
+fn own_segments(set: &WalSet, timeline: TimelineId) -> impl DoubleEndedIterator<Item = u64> + '_ {
+    let own = move |segno: &u64| set.candidates(timeline, *segno).iter().any(|c| c.place == Place::Own);
+    set.segments(timeline).filter(own)
+}
+
 /// Timelines that the side is on, or has written WAL of by the names in its directory, and whose history files are not
 /// known.
 fn without_history<'a>(lineage: &'a Lineage, set: &'a WalSet) -> impl Iterator<Item = TimelineId> + 'a {
     let of_own_wal = set.timelines().into_iter().filter(|&timeline| {
-        let own = |segno| set.candidates(timeline, segno).iter().any(|c| c.place == Place::Own);
         timeline > lineage.timeline
             && !lineage.known.iter().any(|k| k.history.timeline == timeline)
-            && set.segments(timeline).any(own)
+            && own_segments(set, timeline).next().is_some()
     });
     lineage.missing_history.iter().copied().chain(of_own_wal)
 }
