@@ -170,6 +170,29 @@ fn a_backup_does_not_go_on_into_the_archive() {
 }
 
 #[test]
+fn what_a_transaction_drops_comes_before_the_catalogs() {
+    let scene = Scene::of("basic-18");
+    let (target, source) = (scene.path("target"), scene.path("source"));
+    let report = ["report", &target, &source, "-v", "--quiet", "--format", "markdown"];
+    let output = command(&report).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let truth = pairs::truth("basic-18");
+    for (sql, table) in [
+        ("CREATE TABLE lost_table (a int, b text)", "public.lost_table"),
+        ("CREATE INDEX lost_table_a ON lost_table (a)", "public.lost_table_a"),
+        ("TRUNCATE note", "public.note"),
+        ("DROP TABLE app.scrap", "app.scrap"),
+    ] {
+        let lost = truth["lost"].as_array().unwrap();
+        let xid = lost.iter().find(|x| x["sql"] == sql).unwrap()["xid"].to_string();
+        let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+        let row = text.lines().map(cells).find(|cells| cells.get(2) == Some(&xid)).unwrap();
+        let relations = row.iter().rfind(|cell| !cell.is_empty()).unwrap();
+        assert!(relations.starts_with(&format!("`postgres.{table}`")), "{sql}: {row:?}");
+    }
+}
+
+#[test]
 fn the_demo_takes_what_all_commands_take() {
     let output = command(&["demo", "--threads", "1", "--wal-archive", "/does/not/exist"]).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{output:?}");

@@ -282,6 +282,7 @@ fn cases() -> Vec<Case> {
             }
             copy.facts()
         }),
+        case("FP27", &["FP27", "FP61", "FP62"], wal_in_the_archive_only),
         case("FP28", &["FP01!", "FP19", "FP25", "FP28!"], || {
             let mut facts = real("recycled-archive");
             let lost = facts.wal.follow.as_mut().unwrap();
@@ -462,6 +463,19 @@ fn cases() -> Vec<Case> {
         }),
         case("FP81", &["FP01!", "FP40"], || real("archive-conflict")),
     ]
+}
+
+/// A clean switchover whose old primary lost its WAL directory's content: all of it lies in the archive.
+fn wal_in_the_archive_only() -> Facts {
+    let copy = Copy::of("switchover");
+    let archive = copy.dir.path().join("archive");
+    fs::create_dir(&archive).unwrap();
+    for name in segments(&copy.target().join("pg_wal")) {
+        fs::rename(copy.target().join("pg_wal").join(&name), archive.join(&name)).unwrap();
+        // what the source has of the same name is left out of the question
+        let _ = fs::remove_file(copy.source().join("pg_wal").join(&name));
+    }
+    copy.facts()
 }
 
 /// A standby that was killed and had flushed what it replayed behind the divergence, with an old restartpoint.
@@ -749,6 +763,27 @@ fn wal_that_an_archive_may_have_is_asked_for_before_a_new_copy() {
     let verdict = conclude(facts).verdict;
     assert_eq!(verdict.action, Action::Undecided, "{}", verdict.line);
     assert!(verdict.line.contains("1 segment of WAL") && verdict.line.contains(&name), "{}", verdict.line);
+}
+
+#[test]
+fn wal_that_an_archive_has_is_copied_rather_than_everything() {
+    let diagnosis = conclude(wal_in_the_archive_only());
+    let verdict = &diagnosis.verdict;
+    assert_eq!(verdict.action, Action::Follow, "{}", verdict.line);
+    assert!(
+        verdict.blocked_by.is_empty() && verdict.line.contains("the WAL that it starts from"),
+        "{}",
+        verdict.line
+    );
+    let copy =
+        verdict.next_steps.iter().position(|s| s.starts_with("FP27: Before the target is started, copy"));
+    let start = verdict.next_steps.iter().position(|s| s.starts_with("Start the target")).unwrap();
+    assert!(copy.is_some_and(|copy| copy < start), "{:#?}", verdict.next_steps);
+    let step = &verdict.next_steps[copy.unwrap()];
+    let control = &diagnosis.facts.target.control;
+    let size = diagnosis.facts.target.segment_size;
+    let name = forkpoint::pg::WalName::Segment(1, size.segno(control.checkpoint)).file_name(size);
+    assert!(step.contains(&name) && step.contains("/archive/") && step.contains("pg_wal"), "{step}");
 }
 
 #[test]

@@ -24,8 +24,9 @@ fn report(target: &Cluster, source: &Cluster) -> Value {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)))
+    let said = serde_json::from_slice(&output.stdout);
+    assert!(said.is_ok(), "{}", String::from_utf8_lossy(&output.stderr));
+    said.unwrap()
 }
 
 fn on(server: &Server) {

@@ -514,7 +514,14 @@ impl Work<'_> {
             let path = self.source.path(format, &self.source.set);
             needs::locate(&path, (from, end.lsn), why, sets, |segno| (segno <= common_below, true))
         });
-        WalNeeds { find_blocks, follow }
+        let start = {
+            let path = self.target.path(format, &self.target.set);
+            let (redo, checkpoint) = (ours.control.checkpoint_copy.redo, ours.control.checkpoint);
+            let range = (redo, checkpoint.plus(1));
+            let why = "the target's last checkpoint, from which it starts, and its redo".to_owned();
+            needs::locate(&path, range, why, sets, |segno| (true, segno <= common_below))
+        };
+        WalNeeds { start: Some(start), find_blocks, follow }
     }
 }
 

@@ -181,6 +181,9 @@ pub struct Checkpoint {
 /// Which WAL a step needs, segment by segment.
 #[derive(Debug, Clone, Default)]
 pub struct WalNeeds {
+    /// On the target's timelines, what it reads first when it is started: from its last checkpoint's redo to that
+    /// checkpoint.
+    pub start: Option<WalNeed>,
     /// To find the changed blocks: last common checkpoint to the target's end.
     pub find_blocks: Option<WalNeed>,
     /// To follow the source afterwards: from the oldest of three redo pointers to the source's end.

@@ -367,7 +367,7 @@ pub fn failover() -> (TempDir, Diagnosis) {
                 overflow: None,
             },
             loss: Some(Loss::Commits { commits: 31, first: 800_000_000_000_000, last: i64::MAX }),
-            wal: WalNeeds { find_blocks: Some(need(&target)), follow: Some(need(&target)) },
+            wal: WalNeeds { start: None, find_blocks: Some(need(&target)), follow: Some(need(&target)) },
             target_backup_end: Some(Lsn(0x210_0000)),
             newer_pages: None,
             same_content: Vec::new(),
