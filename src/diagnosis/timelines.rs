@@ -169,7 +169,7 @@ fn brought(
     for timeline in below {
         found.extend(parsed(set.restored_history(timeline), unseen));
     }
-    for timeline in (newest..).skip(1).take(MAX_PROBES as usize) {
+    for timeline in (1..=MAX_PROBES).map_while(|n| newest.checked_add(n)) {
         let Some(file) = set.restored_history(timeline) else { break };
         found.extend(parsed([file], unseen));
     }
