@@ -15,10 +15,11 @@ const MAY_READ: [(&str, &str); 5] = [
 ];
 
 /// Files that may write, make or remove something, and why.
-const MAY_WRITE: [(&str, &str); 4] = [
+const MAY_WRITE: [(&str, &str); 5] = [
     ("cli/output.rs", "what -o names"),
     ("cli/demo.rs", "the bundled pair in a temporary directory"),
-    ("source/walset.rs", "scratch: unpacked segments in nameless files, the restore command's directory"),
+    ("source/walset/mod.rs", "scratch: the restore command's directory"),
+    ("source/walset/judge.rs", "scratch: unpacked segments in nameless files"),
     ("source/restore.rs", "runs the restore command in scratch"),
 ];
 

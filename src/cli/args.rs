@@ -161,8 +161,13 @@ pub fn useless_archives(archives: &[PathBuf], control: &ControlFile, console: &C
     let size = SegmentSize::new(control.wal_segment_size).unwrap_or(SegmentSize::DEFAULT);
     let identity =
         WalIdentity { system_identifier: control.system_identifier, magic: None, major: Some(control.major) };
-    let useless = archives.iter().filter(|a| !WalSet::of_archive(a, size, identity).is_of_use());
+    let useless: Vec<&PathBuf> = console.watch(|progress| {
+        let is_of_use =
+            |a: &&PathBuf| WalSet::of_archive(a, size, identity, progress.cancel_flag()).is_of_use();
+        archives.iter().filter(|a| !is_of_use(a)).collect()
+    });
     let unseen: Vec<_> = useless
+        .into_iter()
         .map(|archive| Unseen {
             path: Some(archive.clone()),
             what: format!(

@@ -187,6 +187,7 @@ fn update(bar: &ProgressBar, progress: &Progress) {
         Phase::ScanningTarget => "reading the target's WAL",
         Phase::ScanningSource => "reading the source's WAL",
         Phase::Naming => "naming relations",
+        Phase::ReadingPages => "looking at the target's pages",
         Phase::Concluding => "concluding",
     });
     bar.set_length(total);

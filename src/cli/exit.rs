@@ -101,11 +101,10 @@ impl Failure {
 impl From<DiagnoseError> for Failure {
     fn from(error: DiagnoseError) -> Self {
         let status = match error {
-            DiagnoseError::Input { .. } => INPUT,
+            DiagnoseError::Input(_) => INPUT,
             DiagnoseError::Cancelled => INTERRUPTED,
         };
-        let message = error.to_string();
-        Self { status, message: message.trim_end().to_owned() }
+        Self::new(status, error.to_string())
     }
 }
 

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod compress;
 pub mod datadir;
 pub mod leftovers;
+pub mod pages;
 pub mod restore;
 pub mod settings;
 pub mod slots;
