@@ -1,0 +1,148 @@
+//! A heap tuple's column values (`heap_deform_tuple`, heaptuple.c).
+
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
+use std::borrow::Cow;
+
+use super::field::{Field, Fields, Padding};
+use super::model::Column;
+use super::text::container::Array;
+use super::toast::{ToastPointer, ToastSource};
+use crate::pg::bytes::Bytes;
+use crate::pg::tuple::HEADER_SIZE;
+
+/// Low bits of `t_infomask2`: number of columns (`HEAP_NATTS_MASK`).
+const COLUMN_COUNT: u16 = 0x07FF;
+/// Bit of `t_infomask`: there is a bitmap of columns that are not null (`HEAP_HASNULL`).
+const HAS_NULLS: u16 = 0x0001;
+
+/// A column's value in a tuple.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Datum<'a> {
+    /// NULL.
+    Null,
+    /// The column is younger than the row and has no default for such rows: NULL.
+    Missing,
+    /// Its bytes, without a varlena's header and unpacked.
+    Plain(Cow<'a, [u8]>),
+    /// Stored out of line.
+    External(ToastPointer),
+    /// It cannot be read: why.
+    Broken(String),
+}
+
+impl<'a> Datum<'a> {
+    /// The value's bytes as in [`Datum::Plain`], fetched if stored out of line; `None` for NULL.
+    ///
+    /// # Errors
+    /// Why it cannot be read, or is not to be had.
+    pub fn bytes(self, toast: &mut dyn ToastSource) -> Result<Option<Cow<'a, [u8]>>, String> {
+        match self {
+            Self::Null | Self::Missing => Ok(None),
+            Self::Plain(bytes) => Ok(Some(bytes)),
+            Self::External(pointer) => Ok(Some(pointer.unpack(toast.fetch(&pointer)?)?.into())),
+            Self::Broken(why) => Err(why),
+        }
+    }
+}
+
+/// What a tuple's header says of its columns, as WAL records hold it too (`xl_heap_header`, heapam_xlog.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// `t_infomask2`.
+    pub infomask2: u16,
+    /// `t_infomask`.
+    pub infomask: u16,
+    /// `t_hoff`.
+    pub hoff: u8,
+}
+
+impl Header {
+    /// Number of columns that the tuple has.
+    pub const fn column_count(self) -> u16 {
+        self.infomask2 & COLUMN_COUNT
+    }
+
+    /// Values of `columns`, which are those of pg_attribute from number 1 on without gaps, dropped ones too, for which
+    /// what is still there comes back. `rest` is the tuple from byte 23 on: bitmap, padding, an old row's OID, data.
+    pub fn columns<'a>(self, rest: &'a [u8], columns: &[Column]) -> Vec<Datum<'a>> {
+        match self.parts(rest) {
+            Ok((bitmap, data)) => self.walk(bitmap, data, columns),
+            Err(why) => vec![Datum::Broken(why); columns.len()],
+        }
+    }
+
+    /// Bitmap and data.
+    fn parts<'a>(self, rest: &'a [u8]) -> Result<(Option<&'a [u8]>, &'a [u8]), String> {
+        let hoff = usize::from(self.hoff);
+        let bitmap_size =
+            if self.infomask & HAS_NULLS == 0 { 0 } else { usize::from(self.column_count()).div_ceil(8) };
+        let data = hoff.checked_sub(HEADER_SIZE).filter(|at| *at >= bitmap_size);
+        let data = data.and_then(|at| rest.get(at..)).ok_or_else(|| {
+            format!("columns at offset {hoff} of a tuple of {} bytes", HEADER_SIZE + rest.len())
+        })?;
+        Ok((rest.get(..bitmap_size).filter(|bitmap| !bitmap.is_empty()), data))
+    }
+
+    fn walk<'a>(self, bitmap: Option<&[u8]>, data: &'a [u8], columns: &[Column]) -> Vec<Datum<'a>> {
+        let mut fields = Fields::new(data, 0, 0);
+        let mut broken: Option<String> = None;
+        let mut value = |index: usize, column: &Column| {
+            if usize::try_from(column.number) != Ok(index + 1) {
+                let why = format!("column number {} where {} is due", column.number, index + 1);
+                broken = Some(why.clone());
+                return Datum::Broken(why);
+            }
+            if index >= usize::from(self.column_count()) {
+                return column.missing.clone().map_or(Datum::Missing, |bytes| Datum::Plain(bytes.into()));
+            }
+            if let Some(why) = &broken {
+                return Datum::Broken(why.clone());
+            }
+            let byte = bitmap.map_or(Some(u8::MAX), |bitmap| bitmap.get(index / 8).copied());
+            if byte.is_some_and(|byte| byte >> (index % 8) & 1 == 0) {
+                return Datum::Null;
+            }
+            match fields.next(column.len, column.align, Padding::Packed) {
+                Ok(Field::Plain(bytes)) => Datum::Plain(bytes),
+                Ok(Field::External(pointer)) => Datum::External(pointer),
+                Err(why) => {
+                    broken = Some(format!("it follows column {}, which cannot be read", column.number));
+                    Datum::Broken(why)
+                }
+            }
+        };
+        columns.iter().enumerate().map(|(index, column)| value(index, column)).collect()
+    }
+}
+
+/// Values of the columns of a whole tuple, as it lies on a page; see [`Header::columns`].
+pub fn columns<'a>(tuple: &'a [u8], columns: &[Column]) -> Vec<Datum<'a>> {
+    let bytes = Bytes::new(tuple);
+    let header = || {
+        let (infomask2, infomask) = (bytes.u16_at(18)?, bytes.u16_at(20)?);
+        Ok(Header { infomask2, infomask, hoff: bytes.u8_at(22)? })
+    };
+    match header() {
+        Ok(header) => header.columns(tuple.get(HEADER_SIZE..).unwrap_or_default(), columns),
+        Err(short) => {
+            let short: crate::pg::bytes::Short = short;
+            vec![Datum::Broken(short.to_string()); columns.len()]
+        }
+    }
+}
+
+/// The element of `attmissingval`, for [`Column::missing`]; `array` is that column of pg_attribute as in
+/// [`Datum::Plain`], `column` the one that it belongs to.
+///
+/// # Errors
+/// It is no array of one element of the column's length.
+pub fn missing_value(array: &[u8], column: &Column) -> Result<Vec<u8>, String> {
+    let array = Array::read(array)?;
+    let mut elements = array.elements(column.len, column.align);
+    match (elements.next(), elements.next()) {
+        (Some(Ok(Some(bytes))), None) => Ok(bytes.into_owned()),
+        (Some(Err(why)), _) => Err(why),
+        _ => Err("not one value".into()),
+    }
+}
