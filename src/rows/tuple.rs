@@ -73,7 +73,7 @@ impl Header {
     }
 
     /// Bitmap and data.
-    fn parts<'a>(self, rest: &'a [u8]) -> Result<(Option<&'a [u8]>, &'a [u8]), String> {
+    fn parts(self, rest: &[u8]) -> Result<(Option<&[u8]>, &[u8]), String> {
         let hoff = usize::from(self.hoff);
         let bitmap_size =
             if self.infomask & HAS_NULLS == 0 { 0 } else { usize::from(self.column_count()).div_ceil(8) };

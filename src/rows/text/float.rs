@@ -91,8 +91,9 @@ fn number(
     Ok(())
 }
 
-/// Rust's digits are the shortest that read back; PostgreSQL's also keep away from the ends of the value's interval, where
-/// reading depends on how ties are rounded.
+/// Rust's digits are the shortest that read back. PostgreSQL's also keep away from the ends of the value's interval, where
+/// reading depends on how ties are rounded, and of two that are equally near its last digit is the even one, as that of
+/// `{:.*e}` is.
 fn shortest(
     width: &Width,
     bits: u64,
@@ -101,18 +102,14 @@ fn shortest(
     parses: impl Fn(&str) -> bool,
 ) -> Option<Decimal> {
     let ends = Ends::of(width, bits);
-    let first = Decimal::parse(rust)?;
-    if !ends.touched_by(&first) {
-        return Some(first);
-    }
-    for digits in first.digits.len() + 1..=width.most {
+    for digits in Decimal::parse(rust)?.digits.len()..=width.most {
         let nearest = rounded(digits - 1);
-        let decimal = Decimal::parse(&nearest)?;
-        // not the stripped digits: a step is one in the last place of this length
-        let full: u64 = nearest.split('e').next()?.replace('.', "").parse().ok()?;
-        for neighbour in [full, full + 1, full - 1] {
+        let power = nearest.split_once('e')?.1.parse::<i32>().ok()?;
+        let whole: u64 = nearest.split('e').next()?.replace('.', "").parse().ok()?;
+        // the nearest may lie outside where the interval is not symmetric
+        for neighbour in [whole, whole + 1, whole - 1] {
             let text = neighbour.to_string();
-            let exponent = decimal.exponent + text.len() as i32 - digits as i32;
+            let exponent = power + text.len() as i32 - digits as i32;
             let kept = text.trim_end_matches('0').len().max(1);
             let candidate = Decimal { digits: text.get(..kept)?.to_owned(), exponent };
             if parses(&candidate.to_text()) && !ends.touched_by(&candidate) {
@@ -120,7 +117,7 @@ fn shortest(
             }
         }
     }
-    Decimal::parse(&rounded(width.most - 1))
+    None
 }
 
 /// The ends of the interval of numbers that are nearest to a value, each as an odd integer times a power of two.
