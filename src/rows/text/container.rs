@@ -153,14 +153,14 @@ impl Writer<'_> {
     }
 
     /// `int2vectorout`, `oidvectorout`.
-    pub(super) fn vector(&self, out: &mut String, element: Oid, bytes: &[u8]) -> Written {
+    pub(super) fn vector(&self, out: &mut String, element: Oid, bytes: &[u8], depth: u32) -> Written {
         let array = Array::parts(bytes)?;
         let (len, align) = self.layout(element)?;
         for (n, value) in array.elements(len, align).enumerate() {
             if n > 0 {
                 out.push(' ');
             }
-            self.base(out, element, &value?.ok_or("a NULL in a vector")?)?;
+            self.value(out, element, &value?.ok_or("a NULL in a vector")?, depth)?;
         }
         Ok(())
     }
