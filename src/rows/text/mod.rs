@@ -315,6 +315,14 @@ mod tests {
     }
 
     #[test]
+    fn sizes_of_an_array_are_not_multiplied_blindly() {
+        let words = [3_u32, 0, oid::INT4, 0x7000_0000, 0x7000_0000, 0, 1, 1, 1];
+        let array: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let told = text(1007, &array, &types(), &settings()).unwrap_err().to_string();
+        assert_eq!(told, "no value of type _int4: more elements than an array can have");
+    }
+
+    #[test]
     fn what_cannot_be_shown_says_why() {
         let (types, settings) = (types(), settings());
         let told = |oid, bytes: &[u8]| text(oid, bytes, &types, &settings).unwrap_err().to_string();
