@@ -9,6 +9,7 @@ pub mod findings;
 pub mod names;
 pub mod pg;
 pub mod report;
+pub mod rows;
 pub mod scan;
 pub mod source;
 pub mod wal;

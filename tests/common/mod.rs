@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+pub mod client;
 pub mod cluster;
 
 /// Directory that holds installations as `MAJOR/bin`, looked at before the usual places.
