@@ -671,6 +671,13 @@ fn a_killed_standby_that_only_received_wal_may_follow() {
     assert!(fp03.evidence.iter().any(|e| e.value.starts_with("none of ")), "{fp03:#?}");
     assert!(fp03.remedy.starts_with("Before the target is started"), "{}", fp03.remedy);
 
+    // without queries commits reach pg_xact without a trace in the control file
+    let configuration = copy.target().join("postgresql.auto.conf");
+    let kept = fs::read(&configuration).unwrap_or_default();
+    fs::write(&configuration, [&kept[..], b"\nhot_standby = off\n"].concat()).unwrap();
+    assert_ne!(conclude(copy.facts()).verdict.action, Action::Follow);
+    fs::write(&configuration, kept).unwrap();
+
     // one page that was changed behind the divergence, and it has to be rewound
     let changed = change_page(&copy, pages.after.plus(80));
     let diagnosis = conclude(copy.facts());

@@ -353,7 +353,8 @@ impl Facts {
 
     /// The target is a standby that received WAL past the divergence and replayed none of it that its files would show:
     /// it can follow without a rewind once that WAL is out of its way. One that was stopped says so in its control file;
-    /// of one that was killed no page may be newer either.
+    /// of one that was killed no page may be newer either, and it took queries: otherwise replay marks commits in
+    /// pg_xact without noting in the control file how far it got (`TransactionIdCommitTree`, without an LSN).
     pub fn only_received(&self) -> bool {
         let control = &self.target.control;
         let label = self.target.leftovers.backup_label.as_ref();
@@ -362,6 +363,7 @@ impl Facts {
             DbState::ShutDownInRecovery => true,
             DbState::InArchiveRecovery => {
                 control.min_recovery_point.is_valid()
+                    && self.target.settings.hot_standby()
                     && self.newer_pages.as_ref().is_some_and(|pages| pages.complete && pages.found == 0)
             }
             _ => false,

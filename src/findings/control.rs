@@ -230,8 +230,7 @@ fn lower_settings(pair: &Pair<'_>) -> Option<Finding> {
     if pair.way != Way::Follow || !target.settings.has_postgresql_conf {
         return None;
     }
-    let off = |v: &str| matches!(v.to_ascii_lowercase().as_str(), "off" | "false" | "no" | "0");
-    if target.settings.get("hot_standby").is_some_and(|s| off(&s.value)) {
+    if !target.settings.hot_standby() {
         return None;
     }
     let control = &source.control;
