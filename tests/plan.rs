@@ -722,6 +722,35 @@ fn what_changed_since() {
 }
 
 #[test]
+fn damaged_plans_never_load() {
+    let plan = Pair::new("basic-18").plan();
+    let json = serde_json::to_vec(&plan).unwrap();
+    let step = json.len() / 300;
+    for at in (0..json.len()).step_by(step) {
+        for change in [0x01, 0x80] {
+            let mut damaged = json.clone();
+            damaged[at] ^= change;
+            assert!(Plan::from_json(&damaged).is_err(), "byte {at}");
+        }
+    }
+    for end in (0..json.len()).step_by(step * 3) {
+        assert!(Plan::from_json(&json[..end]).is_err(), "cut at {end}");
+    }
+}
+
+#[test]
+fn a_filesystem_without_room() {
+    let pair = Pair::new("basic-18");
+    let file = fs::File::create(pair.source().join("huge")).unwrap();
+    if file.set_len(8 << 40).is_err() {
+        return say("skipped: no sparse file of 8 TB here");
+    }
+    let plan = pair.plan();
+    assert_eq!(refused(&plan), ["space"].into(), "{:?}", plan.preflight);
+    assert!(plan.totals.filesystems[0].needed > 8 << 40);
+}
+
+#[test]
 fn planning_writes_nothing() {
     let pair = Pair::new("basic-18");
     let before = (snapshot(&pair.target()), snapshot(&pair.source()));
@@ -895,6 +924,44 @@ fn recycled_wal(server: &Server) {
     let theirs = refused(&theirs);
     assert_eq!(theirs, if server.major == "13" { ["wal-for-replay"].into() } else { [].into() });
     say(&format!("recycled WAL on PostgreSQL {}: {} segments kept", server.major, kept.len()));
+}
+
+/// A standby as source, stopped: its files go up to its minimum recovery point, beyond its last restartpoint.
+#[test]
+fn a_standby_as_source() {
+    let Some(server) = common::installed().into_iter().find(|s| s.major == "17" && whole(s)) else {
+        return say("skipped: PostgreSQL 17 is not installed");
+    };
+    let old = Cluster::init(&server, &[]);
+    old.start();
+    old.sql(
+        "CREATE TABLE t AS SELECT g AS a, repeat('x', 100) AS b FROM generate_series(1, 2000) g; CHECKPOINT;",
+    );
+    let new = old.standby();
+    new.start();
+    new.wait_for(&old);
+    new.promote();
+    let below = new.standby();
+    below.start();
+    old.sql("UPDATE t SET b = 'target' WHERE a % 3 = 0");
+    new.sql("UPDATE t SET b = 'source' WHERE a % 5 = 0");
+    below.wait_for(&new);
+    old.stop(Mode::Fast);
+    below.stop(Mode::Fast);
+    let (target, source) = (old.pgdata(), below.pgdata());
+    let own = plan(&target, &source);
+    assert!(refused(&own).is_empty(), "{:?}", own.preflight);
+    assert_eq!(own.source.state, "shut down in recovery");
+    assert!(
+        own.source.min_recovery_point > own.source.checkpoint.lsn,
+        "a poor test: nothing behind the restartpoint"
+    );
+    assert_eq!(own.min_recovery_point.lsn, own.source.min_recovery_point);
+    assert!(own.next_steps.iter().any(|s| s.contains("follow the server that the source follows")));
+    let theirs = plan_with(&target, &source, &as_pg_rewind()).unwrap();
+    assert_eq!(refused(&theirs), ["source-state"].into());
+    let list = pg_rewind(&mut old.command("pg_rewind"), &target, &source).unwrap().unwrap();
+    compare("a standby as source", &theirs, &list, "17");
 }
 
 /// A tablespace that the source made after the divergence: replay makes its link again, to the source's own directory.

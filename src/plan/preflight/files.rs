@@ -213,7 +213,11 @@ pub fn tablespaces(g: &Ground<'_>) -> Vec<Found> {
     let trees = &g.facts().trees;
     let mut found = Vec::new();
     for (path, to) in totals::tablespaces(&trees.source) {
-        if trees.target.get(path).is_some() {
+        if let Some(ours) = trees.target.get(path) {
+            // made by both with the same number, or mapped elsewhere earlier
+            if ours.link.is_some_and(|link| link != to) {
+                found.extend(replayed(g, path, to));
+            }
             continue;
         }
         let Some(entry) = g.built.entries.iter().find(|e| e.path.as_path() == path) else { continue };
