@@ -197,8 +197,12 @@ fn every_plan_is_deterministic_and_survives_json() {
         let json = serde_json::to_vec(&plan).unwrap();
         assert_eq!(Plan::from_json(&json).unwrap(), plan, "{scenario}");
         assert_eq!(plan.id, plan.identity());
-        let own =
-            plan_with(&target, &source, &PlanOptions { pg_rewind_compatible: true, ..options }).unwrap();
+        // pg_rewind has nothing to do where WAL was received and never replayed
+        let own = plan_with(&target, &source, &PlanOptions { pg_rewind_compatible: true, ..options });
+        let own = match own {
+            Err(PlanError::NotNeeded { .. }) if scenario == "standby-received-only" => continue,
+            own => own.unwrap(),
+        };
         let beside = |p: &Plan| {
             p.entries
                 .iter()
@@ -429,7 +433,7 @@ fn the_same_wal_directory_or_one_within_the_other() {
     symlink(pair.source().join("pg_wal"), pair.target().join("pg_wal")).unwrap();
     match pair.with(&PlanOptions::default()) {
         Ok(plan) => {
-            assert!(refused(&plan).contains("same-files"), "{:?}", plan.refusals().collect::<Vec<_>>())
+            assert!(refused(&plan).contains("same-files"), "{:?}", plan.refusals().collect::<Vec<_>>());
         }
         Err(e) => assert!(matches!(e, PlanError::Impossible { .. } | PlanError::NotNeeded { .. }), "{e}"),
     }
