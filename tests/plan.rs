@@ -990,8 +990,12 @@ fn a_tablespace_made_after_the_divergence() {
     let primary = Cluster::init(&server, &[]);
     primary.start();
     let standby = primary.standby();
-    standby.start();
-    standby.wait_for(&primary);
+    let other = primary.standby();
+    for server in [&standby, &other] {
+        server.start();
+        server.wait_for(&primary);
+    }
+    other.stop(Mode::Fast);
     standby.promote();
     primary.sql("CREATE TABLE t AS SELECT 1 AS a");
     let (old, new) = (standby.dir().join("space"), primary.dir().join("space"));
@@ -1017,6 +1021,16 @@ fn a_tablespace_made_after_the_divergence() {
     assert!(replayed.refusals().next().unwrap().what.contains("replay would make the link again"));
     let compared = with(true, true);
     assert!(refused(&compared).is_empty(), "{:?}", compared.preflight);
+
+    // what replay does with a link that is there already
+    let link = fs::read_dir(source.join("pg_tblspc")).unwrap().next().unwrap().unwrap().file_name();
+    let link = other.pgdata().join("pg_tblspc").join(link);
+    symlink(&new, &link).unwrap();
+    standby.start();
+    other.follow(&standby);
+    other.start();
+    other.wait_for(&standby);
+    assert_eq!(fs::read_link(&link).unwrap(), old, "replay turns it to the path of the CREATE TABLESPACE");
 }
 
 macro_rules! on_every_major {
