@@ -8,6 +8,7 @@ pub mod facts;
 pub mod findings;
 pub mod names;
 pub mod pg;
+pub mod plan;
 pub mod report;
 pub mod rows;
 pub mod scan;

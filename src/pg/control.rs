@@ -21,6 +21,12 @@ pub const CONTROL_FILE_SIZE: usize = 8192;
 const VERSION_OFFSET: usize = 8;
 /// Offset of `catalog_version_no` in the file, in every major.
 const CATALOG_OFFSET: usize = 12;
+/// Offset of `state` in the file, in every major.
+const STATE_OFFSET: usize = 16;
+/// `DB_IN_ARCHIVE_RECOVERY` as stored.
+const IN_ARCHIVE_RECOVERY: u32 = 5;
+/// Offset of `time` in the file, in every major.
+const TIME_OFFSET: usize = 24;
 /// `FLOATFORMAT_VALUE`: a number that any other representation of floats would garble.
 const FLOAT_FORMAT: f64 = 1_234_567.0;
 /// `MAXIMUM_ALIGNOF` of every 64-bit machine; the layout below assumes it.
@@ -510,9 +516,10 @@ impl ControlFile {
         Self::read(bytes, major).map(|(control, _)| control)
     }
 
-    fn read(bytes: &[u8], major: Major) -> Read<(Self, CrcField)> {
+    fn read(bytes: &[u8], major: Major) -> Read<(Self, Places)> {
         let mut fields = Fields::new(bytes, major);
         let f = &mut fields;
+        let min_recovery_point;
         // The order of these lines is the order in the file.
         let mut control = Self {
             major,
@@ -530,7 +537,11 @@ impl ControlFile {
                 copy
             },
             unlogged_lsn: f.since(Major::V9_3, Fields::lsn)?,
-            min_recovery_point: f.lsn()?,
+            min_recovery_point: {
+                f.bytes.align(size_of::<u64>())?;
+                min_recovery_point = f.bytes.position();
+                f.lsn()?
+            },
             min_recovery_point_tli: f.since(Major::V9_3, Fields::u32)?,
             backup_start_point: f.lsn()?,
             backup_end_point: f.since(Major::V9_2, Fields::lsn)?,
@@ -570,7 +581,7 @@ impl ControlFile {
         let before = Bytes::new(bytes).slice_at(0, offset)?;
         let computed = if major >= Major::V9_5 { crc32c::crc32c(before) } else { legacy_crc(before) };
         control.crc_ok = computed == control.crc;
-        Ok((control, CrcField { offset, computed }))
+        Ok((control, Places { crc: offset, computed, min_recovery_point }))
     }
 
     /// What is not as it should be, in the order of the file; `bytes` is the whole file that this was read from.
@@ -582,8 +593,7 @@ impl ControlFile {
             }
         };
         check(bytes.len() != CONTROL_FILE_SIZE, ControlProblem::FileSize { found: bytes.len() });
-        if let Ok((_, crc)) = Self::read(bytes, self.major) {
-            let CrcField { offset, computed } = crc;
+        if let Ok((_, Places { crc: offset, computed, .. })) = Self::read(bytes, self.major) {
             check(!self.crc_ok, ControlProblem::Crc { offset, stored: self.crc, computed });
         }
         let (found, expected) = (self.catalog_version, catalog_version(self.major));
@@ -619,10 +629,42 @@ impl ControlFile {
     }
 }
 
-/// Where the CRC lies, in bytes, and what it should be.
-struct CrcField {
-    offset: usize,
+/// Where in the file things lie, in bytes.
+struct Places {
+    crc: usize,
+    /// What the CRC should be.
     computed: u32,
+    min_recovery_point: usize,
+}
+
+/// The bytes of a control file (of 9.5 or later) for a server that has to recover up to `min_recovery_point` before it
+/// is consistent: state "in archive recovery", minRecoveryPoint with its timeline, the time in seconds since 1970, the
+/// CRC anew; everything else as in `bytes`, zeros behind the structure (`updateControlFile` of pg_rewind.c and
+/// `update_controlfile` of controldata_utils.c).
+///
+/// # Errors
+/// The bytes are no control file.
+pub fn with_recovery_point(
+    bytes: &[u8],
+    hint: Option<Major>,
+    min_recovery_point: (Lsn, TimelineId),
+    time: i64,
+) -> Result<Vec<u8>, ControlError> {
+    let (_, places) = ControlFile::read(bytes, identify(bytes, hint)?)?;
+    let mut new: Vec<u8> = bytes.iter().copied().take(places.crc).collect();
+    let mut put = |at: usize, value: &[u8]| {
+        if let Some(place) = new.get_mut(at..at + value.len()) {
+            place.copy_from_slice(value);
+        }
+    };
+    put(STATE_OFFSET, &IN_ARCHIVE_RECOVERY.to_le_bytes());
+    put(TIME_OFFSET, &time.to_le_bytes());
+    put(places.min_recovery_point, &min_recovery_point.0.0.to_le_bytes());
+    put(places.min_recovery_point + size_of::<u64>(), &min_recovery_point.1.to_le_bytes());
+    let crc = crc32c::crc32c(&new);
+    new.extend(crc.to_le_bytes());
+    new.resize(CONTROL_FILE_SIZE, 0);
+    Ok(new)
 }
 
 fn identify(bytes: &[u8], hint: Option<Major>) -> Result<Major, ControlError> {
@@ -718,7 +760,7 @@ mod tests {
             CheckpointCopy::read(&mut fields).unwrap();
             assert_eq!(fields.bytes.position().next_multiple_of(8), checkpoint_size, "{major}");
             let (_, crc) = ControlFile::read(&zeros, major).unwrap();
-            assert_eq!(crc.offset, crc_at, "{major}");
+            assert_eq!(crc.crc, crc_at, "{major}");
             let one_there = with_u32(zeros.to_vec(), segment_size_at, 77);
             assert_eq!(ControlFile::parse_as(&one_there, major).unwrap().wal_segment_size, 77, "{major}");
         }

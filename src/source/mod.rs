@@ -7,6 +7,7 @@ pub mod leftovers;
 pub mod pages;
 pub mod restore;
 pub mod settings;
+pub mod shm;
 pub mod slots;
 pub mod space;
 pub mod trees;
