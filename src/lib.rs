@@ -3,6 +3,7 @@
 //! The layers and their one-way dependencies are in ARCHITECTURE.md.
 
 pub mod cli;
+pub mod desc;
 pub mod diagnosis;
 pub mod facts;
 pub mod findings;

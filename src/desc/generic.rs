@@ -1,0 +1,8 @@
+//! Records of the resource manager Generic.
+
+use super::{Out, Subject};
+use crate::pg::bytes::Short;
+
+pub(super) fn describe<O: Out>(_: &Subject<'_>, _: &mut O) -> Result<(), Short> {
+    Ok(())
+}
