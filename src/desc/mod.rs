@@ -10,6 +10,7 @@ mod brin;
 mod btree;
 mod clog;
 mod committs;
+mod common;
 mod dbase;
 mod generic;
 mod gin;
