@@ -6,18 +6,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files outside `source/` that may open files for reading, and why.
-const MAY_READ: [(&str, &str); 5] = [
+const MAY_READ: [(&str, &str); 6] = [
     ("names/disk.rs", "blocks of catalogs, by `pread`"),
     ("report/timezone.rs", "the time zone of TZ, as the C library reads it"),
     ("cli/report.rs", "the server's log that --log names"),
     ("cli/output.rs", "whether -o lies inside a data directory"),
     ("cli/demo.rs", "the bundled pair in a temporary directory"),
+    ("cli/waldump/images.rs", "whether the directory of --save-fullpage is empty"),
 ];
 
 /// Files that may write, make or remove something, and why.
-const MAY_WRITE: [(&str, &str); 4] = [
+const MAY_WRITE: [(&str, &str); 5] = [
     ("cli/output.rs", "what -o names"),
     ("cli/demo.rs", "the bundled pair in a temporary directory"),
+    ("cli/waldump/images.rs", "page images into the directory of --save-fullpage"),
     ("source/walset.rs", "scratch: unpacked segments in nameless files, the restore command's directory"),
     ("source/restore.rs", "runs the restore command in scratch"),
 ];

@@ -254,7 +254,6 @@ fn prune_16<O: Out>(s: &Subject<'_>, out: &mut O) -> Result<(), Short> {
     nredirected.number(out, "nredirected");
     out.text(", ndead: ");
     ndead.number(out, "ndead");
-    catalog(&mut main, out)?;
     let Some(mut data) = s.block_data(0) else { return Ok(()) };
     let (nredirected, ndead) = (usize::from(nredirected.value), usize::from(ndead.value));
     let nunused = (data.remaining() / 2) as i64 - (nredirected * 2 + ndead) as i64;
@@ -266,13 +265,6 @@ fn prune_16<O: Out>(s: &Subject<'_>, out: &mut O) -> Result<(), Short> {
     offsets(out, "dead", &mut data, ndead)?;
     out.text(", unused:");
     offsets(out, "unused", &mut data, nunused.max(0) as usize)
-}
-
-fn catalog<O: Out>(main: &mut Cursor<'_>, out: &mut O) -> Result<(), Short> {
-    out.text(", isCatalogRel: ");
-    let catalog = main.u8()?;
-    out.field("is_catalog_rel", letter(catalog.value != 0), catalog.at);
-    Ok(())
 }
 
 fn vacuum<O: Out>(s: &Subject<'_>, out: &mut O) -> Result<(), Short> {
@@ -298,7 +290,6 @@ fn freeze_16<O: Out>(s: &Subject<'_>, out: &mut O) -> Result<(), Short> {
     let count = main.u16()?;
     out.text(", nplans: ");
     count.number(out, "nplans");
-    catalog(&mut main, out)?;
     if let Some(mut data) = s.block_data(0) {
         let count = usize::from(count.value);
         let mut frozen = data.clone();

@@ -9,4 +9,5 @@ pub mod settings;
 pub mod slots;
 pub mod space;
 pub mod trees;
+pub mod waldir;
 pub mod walset;

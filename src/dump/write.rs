@@ -1,0 +1,95 @@
+//! Numbers into a byte buffer, without going through `fmt`.
+
+use crate::pg::{Lsn, Major};
+
+const DIGITS: [u8; 16] = *b"0123456789ABCDEF";
+
+/// `%u`
+#[inline]
+pub fn decimal(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// `%d`
+#[inline]
+pub fn signed(out: &mut Vec<u8>, value: i64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// `%6u`, `%10u` …
+#[inline]
+pub fn padded<const WIDTH: usize>(out: &mut Vec<u8>, value: u32) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(value).as_bytes();
+    let blanks = [b' '; WIDTH];
+    out.extend_from_slice(blanks.get(digits.len()..).unwrap_or_default());
+    out.extend_from_slice(digits);
+}
+
+/// `%X` with at least `width` digits.
+#[inline]
+pub fn hex(out: &mut Vec<u8>, value: u64, width: usize) {
+    let needed = (67 - value.leading_zeros() as usize) / 4;
+    let len = needed.max(width).clamp(1, 16);
+    let mut digits = [0; 16];
+    for (n, digit) in digits.iter_mut().enumerate() {
+        *digit = DIGITS[(value >> (60 - 4 * n)) as usize & 15];
+    }
+    out.extend_from_slice(&digits[16 - len..]);
+}
+
+/// `%08X`
+#[inline]
+pub fn hex8(out: &mut Vec<u8>, value: u32) {
+    let digits: [u8; 8] = std::array::from_fn(|n| DIGITS[(value >> (28 - 4 * n)) as usize & 15]);
+    out.extend_from_slice(&digits);
+}
+
+/// `%X/%08X`
+#[inline]
+pub fn padded_lsn(out: &mut Vec<u8>, lsn: Lsn) {
+    hex(out, lsn.0 >> 32, 1);
+    out.push(b'/');
+    hex8(out, lsn.0 as u32);
+}
+
+/// An LSN as the major's programs print it: from 19 on the second half has eight digits.
+#[inline]
+pub fn lsn(out: &mut Vec<u8>, lsn: Lsn, major: Major) {
+    if major >= Major::V19 {
+        padded_lsn(out, lsn);
+    } else {
+        hex(out, lsn.0 >> 32, 1);
+        out.push(b'/');
+        hex(out, lsn.0 & 0xFFFF_FFFF, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn as_fmt_has_it(value: u64, shift in 0u32..64, signed_value: i64) {
+            let value = value >> shift;
+            prop_assert_eq!(text(|o| decimal(o, value)), value.to_string());
+            prop_assert_eq!(text(|o| signed(o, signed_value)), signed_value.to_string());
+            prop_assert_eq!(text(|o| hex(o, value, 1)), format!("{value:X}"));
+            prop_assert_eq!(text(|o| hex(o, value, 2)), format!("{value:02X}"));
+            prop_assert_eq!(text(|o| hex8(o, value as u32)), format!("{:08X}", value as u32));
+            prop_assert_eq!(text(|o| padded::<6>(o, value as u32)), format!("{:6}", value as u32));
+            prop_assert_eq!(text(|o| lsn(o, Lsn(value), Major::V18)), Lsn(value).to_string());
+            let padded = format!("{:X}/{:08X}", value >> 32, value as u32);
+            prop_assert_eq!(text(|o| lsn(o, Lsn(value), Major::V19)), padded);
+        }
+    }
+}
