@@ -13,9 +13,9 @@ const DROP: u8 = 0x20;
 pub(super) fn describe<O: Out>(s: &Subject<'_>, out: &mut O) -> Result<(), Short> {
     let mut main = s.main();
     let from_15 = s.major >= Major::V15;
-    // the tablespace first from 13 on
+    // the tablespace first from 12 on
     let pair = |out: &mut O, space: (&'static str, &Read<Oid>), db: (&'static str, &Read<Oid>)| {
-        let (one, other) = if s.major >= Major::V13 { (space, db) } else { (db, space) };
+        let (one, other) = if s.major >= Major::V12 { (space, db) } else { (db, space) };
         one.1.number(out, one.0);
         out.text("/");
         other.1.number(out, other.0);

@@ -105,22 +105,33 @@ pub(super) fn lock<O: Out>(main: &mut Cursor<'_>, out: &mut O) -> Result<(), Sho
     Ok(())
 }
 
+/// The flags of a lock or of visibility: a decimal number until 11.
+pub(super) fn lock_flags<O: Out>(major: Major, flags: &Read<u8>, out: &mut O) {
+    if major >= Major::V12 { flags.hex(out, "flags") } else { flags.number(out, "flags") }
+}
+
 fn plain<O: Out>(s: &Subject<'_>, out: &mut O) -> Result<(), Short> {
     let mut main = s.main();
+    // until 11 flags are told of locks only
+    let with_flags = s.major >= Major::V12;
     match s.info() & op::HEAP_MASK {
         INSERT => {
             out.text("off ");
             main.u16()?.number(out, "off");
-            out.text(" flags ");
-            main.u8()?.hex(out, "flags");
+            if with_flags {
+                out.text(" flags ");
+                main.u8()?.hex(out, "flags");
+            }
         }
         DELETE => {
             main.skip(4)?; // xmax, not told
             out.text("off ");
             main.u16()?.number(out, "off");
             let bits = main.u8()?;
-            out.text(" flags ");
-            main.u8()?.hex(out, "flags");
+            if with_flags {
+                out.text(" flags ");
+                main.u8()?.hex(out, "flags");
+            }
             out.text(" ");
             infobits(out, "infobits", &bits, Words::Trailing);
         }
@@ -130,8 +141,10 @@ fn plain<O: Out>(s: &Subject<'_>, out: &mut O) -> Result<(), Short> {
             old_off.number(out, "old_off");
             out.text(" xmax ");
             old_xmax.number(out, "old_xmax");
-            out.text(" flags ");
-            flags.hex(out, "flags");
+            if with_flags {
+                out.text(" flags ");
+                flags.hex(out, "flags");
+            }
             out.text(" ");
             infobits(out, "old_infobits", &bits, Words::Trailing);
             let (new_xmax, new_off) = (main.u32()?, main.u16()?);
@@ -161,7 +174,7 @@ fn plain<O: Out>(s: &Subject<'_>, out: &mut O) -> Result<(), Short> {
             out.text(": xid ");
             xid.number(out, "xid");
             out.text(": flags ");
-            flags.hex(out, "flags");
+            lock_flags(s.major, &flags, out);
             out.text(" ");
             infobits(out, "infobits", &bits, Words::Trailing);
         }

@@ -1,7 +1,7 @@
 //! Records of the resource manager Heap2 (`heap2_desc`).
 
 use super::common::{Words, array, letter, offsets};
-use super::heap::{infobits, lock};
+use super::heap::{infobits, lock, lock_flags};
 use super::{Cursor, Out, Read, Subject, Value};
 use crate::pg::Major;
 use crate::pg::bytes::Short;
@@ -77,7 +77,7 @@ fn common<O: Out>(s: &Subject<'_>, operation: u8, out: &mut O) -> Result<(), Sho
             out.text(words("snapshotConflictHorizon: ", "cutoff xid "));
             main.u32()?.number(out, words("snapshot_conflict_horizon", "cutoff_xid"));
             out.text(words(", flags: ", " flags "));
-            main.u8()?.hex(out, "flags");
+            lock_flags(s.major, &main.u8()?, out);
         }
         MULTI_INSERT => {
             let flags = main.u8()?;
@@ -85,8 +85,12 @@ fn common<O: Out>(s: &Subject<'_>, operation: u8, out: &mut O) -> Result<(), Sho
             let count = main.u16()?;
             out.text(words("ntuples: ", ""));
             count.number(out, "ntuples");
-            out.text(words(", flags: ", " tuples flags "));
-            flags.hex(out, "flags");
+            if s.major >= Major::V12 {
+                out.text(words(", flags: ", " tuples flags "));
+                flags.hex(out, "flags");
+            } else {
+                out.text(" tuples");
+            }
             let made_new = s.info() & op::HEAP_INIT_PAGE != 0;
             if keyed && !made_new && s.block_data(0).is_some() {
                 out.text(", offsets:");
@@ -101,7 +105,7 @@ fn common<O: Out>(s: &Subject<'_>, operation: u8, out: &mut O) -> Result<(), Sho
             out.text(": xmax ");
             xmax.number(out, "xmax");
             out.text(": flags ");
-            flags.hex(out, "flags");
+            lock_flags(s.major, &flags, out);
             out.text(" ");
             infobits(out, "infobits", &bits, Words::Trailing);
         }

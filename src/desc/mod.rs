@@ -116,6 +116,8 @@ pub enum Value<'a> {
     Bool(bool, &'static str, &'static str),
     /// `%.*f` with so many digits behind the point
     Float(f64, u8),
+    /// `%g`
+    General(f64),
 }
 
 /// Receives a description piece by piece, in the order in which pg_waldump prints it.
