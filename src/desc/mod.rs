@@ -92,10 +92,6 @@ pub enum Value<'a> {
     I(i64),
     /// `0x%02X` (of one byte; more digits as needed)
     Hex(u64),
-    /// `%X`
-    PlainHex(u64),
-    /// `%x`
-    LowHex(u64),
     /// `%X/%X`, from 19 `%X/%08X`
     Lsn(Lsn),
     /// `epoch:xid`

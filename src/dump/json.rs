@@ -234,9 +234,7 @@ impl Json {
 
     fn value(&mut self, value: Value<'_>) {
         match value {
-            Value::U(n) | Value::Hex(n) | Value::PlainHex(n) | Value::LowHex(n) => {
-                decimal(&mut self.buffer, n)
-            }
+            Value::U(n) | Value::Hex(n) => decimal(&mut self.buffer, n),
             Value::I(n) => signed(&mut self.buffer, n),
             Value::Lsn(at) => self.bare_lsn(at),
             Value::FullXid(n) => {
@@ -258,7 +256,7 @@ impl Json {
                 self.buffer.push(b'"');
             }
             Value::Bool(value, ..) => self.bool(value),
-            Value::Float(value, _) => match serde_json::Number::from_f64(value) {
+            Value::Float(value, _) | Value::General(value) => match serde_json::Number::from_f64(value) {
                 Some(number) => self.buffer.extend_from_slice(number.to_string().as_bytes()),
                 None => self.buffer.extend_from_slice(b"null"),
             },

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::clock::Clock;
-use super::write::{decimal, hex, lsn, padded, padded_lsn, signed};
+use super::write::{decimal, general, hex, lsn, padded, padded_lsn, signed};
 use crate::desc::{self, Out, Subject, Value};
 use crate::names::Names;
 use crate::pg::control::catalog_version;
@@ -231,8 +231,6 @@ impl Out for Text {
                 out.extend_from_slice(b"0x");
                 hex(out, n, 2);
             }
-            Value::PlainHex(n) => hex(out, n, 1),
-            Value::LowHex(n) => low_hex(out, n),
             Value::Lsn(at) => lsn(out, at, self.major),
             Value::FullXid(n) => {
                 decimal(out, n >> 32);
@@ -257,6 +255,7 @@ impl Out for Text {
                 let digits = usize::from(digits);
                 out.extend_from_slice(format!("{value:.digits$}").as_bytes());
             }
+            Value::General(value) => general(out, value),
         }
     }
 

@@ -161,7 +161,7 @@ impl<'a, T: Target> Show<'a, T> {
 
 impl<T: Target> Sink for Show<'_, T> {
     fn wants_whole(&self, _: u8, _: u8) -> bool {
-        !matches!(self.view, View::Quiet)
+        true
     }
 
     #[inline]

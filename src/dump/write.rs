@@ -65,6 +65,36 @@ pub fn lsn(out: &mut Vec<u8>, lsn: Lsn, major: Major) {
     }
 }
 
+/// `%g`: six significant digits, with an exponent where that is shorter.
+#[cold]
+pub fn general(out: &mut Vec<u8>, value: f64) {
+    const DIGITS: i32 = 6;
+    if !value.is_finite() {
+        let word: &[u8] = if value.is_nan() { b"nan" } else { b"inf" };
+        out.extend_from_slice(if value.is_sign_negative() { b"-" } else { b"" });
+        out.extend_from_slice(word);
+        return;
+    }
+    // rounded first: what becomes 1000000 by that has an exponent
+    let scientific = format!("{value:.5e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let strip = |text: &str| {
+        if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
+    let text = if (-4..DIGITS).contains(&exponent) {
+        strip(&format!("{value:.*}", (DIGITS - 1 - exponent) as usize))
+    } else {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        format!("{}e{sign}{:02}", strip(mantissa), exponent.abs())
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -75,6 +105,24 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn general_numbers_as_c_has_them() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (100_000.0, "100000"),
+            (999_999.5, "1e+06"),
+            (1_234_567.0, "1.23457e+06"),
+            (0.5, "0.5"),
+            (0.000_12, "0.00012"),
+            (0.000_012, "1.2e-05"),
+            (-2.5e100, "-2.5e+100"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(text(|o| general(o, value)), expected);
+        }
     }
 
     proptest! {

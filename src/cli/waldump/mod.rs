@@ -265,7 +265,7 @@ impl Target for &mut Output {
             self.voice.lsn(first),
             if skipped == 1 { "byte" } else { "bytes" }
         );
-        if self.voice.major >= Major::V16 || self.json {
+        if self.voice.major >= Major::V17 || self.json {
             self.voice.info(&text);
         } else {
             say(&format!("{text}\n"));

@@ -200,6 +200,10 @@ impl Options {
             self.selection.rmgrs.push(custom.ok_or_else(missing)?);
             return Ok(());
         }
+        if major < Major::V15 {
+            // the last one counts
+            self.selection.rmgrs.clear();
+        }
         match builtin().find(|id| rmgr::name(*id).eq_ignore_ascii_case(text)) {
             Some(id) => self.selection.rmgrs.push(id),
             None => return Err(usage(format!("resource manager \"{text}\" does not exist"))),
