@@ -84,6 +84,7 @@ impl<T: Target> Target for Lent<'_, T> {
         self.0.found(first);
     }
 
+    #[inline]
     fn images(&mut self, record: &Record<'_>, parts: &Parts) -> bool {
         self.0.images(record, parts)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::clock::Clock;
-use super::write::{decimal, general, hex, lsn, padded, padded_lsn, signed};
+use super::write::{decimal, general, hex, lsn, padded, padded_lsn, push, signed};
 use crate::desc::{self, Out, Subject, Value};
 use crate::names::Names;
 use crate::pg::control::catalog_version;
@@ -30,25 +30,70 @@ pub struct Text {
     major: Major,
     clock: Clock,
     /// `rmgr: NAME len (rec/tot): ` by resource manager.
-    heads: Vec<Vec<u8>>,
+    heads: Vec<Piece>,
+    /// `, desc: NAME ` by resource manager and upper half of the info byte.
+    operations: Vec<Piece>,
     /// Directory of this major's files within a tablespace.
     version_dir: String,
     /// The relation named last, and how: the next block is often of the same.
-    relation: (RelFile, Vec<u8>),
+    relation: (RelFile, Piece),
+}
+
+/// Bytes of a piece that are copied at once.
+const PIECE: usize = 48;
+
+/// A piece of text that is written again and again.
+#[derive(Debug, Clone)]
+struct Piece {
+    start: [u8; PIECE],
+    /// What does not fit.
+    rest: Vec<u8>,
+    len: usize,
+}
+
+impl Piece {
+    fn new(text: &[u8]) -> Self {
+        let mut start = [0; PIECE];
+        let len = text.len().min(PIECE);
+        if let (Some(into), Some(from)) = (start.get_mut(..len), text.get(..len)) {
+            into.copy_from_slice(from);
+        }
+        Self { start, rest: text.get(len..).unwrap_or_default().to_vec(), len }
+    }
+
+    #[inline]
+    fn write(&self, out: &mut Vec<u8>) {
+        push(out, &self.start, self.len);
+        if !self.rest.is_empty() {
+            out.extend_from_slice(&self.rest);
+        }
+    }
 }
 
 impl Text {
     /// Nothing written yet.
     pub fn new(major: Major, style: Style, clock: Clock) -> Self {
-        let head = |rmid: u8| format!("rmgr: {:<11} len (rec/tot): ", rmgr::name(rmid)).into_bytes();
+        let head =
+            |rmid: u8| Piece::new(format!("rmgr: {:<11} len (rec/tot): ", rmgr::name(rmid)).as_bytes());
+        let operation = |n: u16| {
+            let (rmid, info) = ((n >> 4) as u8, (n as u8 & 15) << 4);
+            Piece::new(
+                match rmgr::op_name(rmid, info, major) {
+                    Some(name) => format!(", desc: {name} "),
+                    None => format!(", desc: UNKNOWN ({info:x}) "),
+                }
+                .as_bytes(),
+            )
+        };
         let mut text = Self {
             buffer: Vec::new(),
             style,
             major,
             clock,
             heads: (0..=u8::MAX).map(head).collect(),
+            operations: (0..256 * 16).map(operation).collect(),
             version_dir: format!("PG_{}_{}", major.name(), catalog_version(major)),
-            relation: (RelFile { spc: 0, db: 0, rel: 0 }, b"0/0/0".to_vec()),
+            relation: (RelFile { spc: 0, db: 0, rel: 0 }, Piece::new(&[])),
         };
         text.remember(RelFile { spc: 0, db: 0, rel: 0 });
         text
@@ -105,7 +150,7 @@ impl Text {
         let out = &mut self.buffer;
         out.reserve(256);
         if let Some(head) = self.heads.get(usize::from(record.rmid)) {
-            out.extend_from_slice(head);
+            head.write(out);
         }
         padded::<6>(out, record.total_len.saturating_sub(images));
         out.push(b'/');
@@ -116,14 +161,9 @@ impl Text {
         padded_lsn(out, record.lsn);
         out.extend_from_slice(b", prev ");
         padded_lsn(out, record.prev);
-        out.extend_from_slice(b", desc: ");
-        if let Some(name) = rmgr::op_name(record.rmid, record.info, self.major) {
-            out.extend_from_slice(name.as_bytes());
-            out.push(b' ');
-        } else {
-            out.extend_from_slice(b"UNKNOWN (");
-            low_hex(out, u64::from(record.info & 0xF0));
-            out.extend_from_slice(b") ");
+        let operation = usize::from(record.rmid) << 4 | usize::from(record.info >> 4);
+        if let Some(operation) = self.operations.get(operation) {
+            operation.write(out);
         }
     }
 
@@ -137,7 +177,7 @@ impl Text {
         out.extend_from_slice(b"blkref #");
         decimal(out, u64::from(header.id));
         out.extend_from_slice(b": rel ");
-        out.extend_from_slice(&self.relation.1);
+        self.relation.1.write(out);
         if with_fork {
             out.extend_from_slice(b" fork ");
             out.extend_from_slice(header.fork.name().as_bytes());
@@ -149,9 +189,8 @@ impl Text {
     #[cold]
     fn remember(&mut self, rel: RelFile) {
         self.relation.0 = rel;
-        let text = &mut self.relation.1;
-        text.clear();
-        numbers(text, rel);
+        let mut text = Vec::new();
+        numbers(&mut text, rel);
         if let Some(names) = &self.style.names
             && names.relations.contains_key(&rel)
         {
@@ -159,6 +198,7 @@ impl Text {
             text.extend_from_slice(names.describe(rel).as_bytes());
             text.push(b')');
         }
+        self.relation.1 = Piece::new(&text);
     }
 
     fn details(&mut self, block: &BlockPart) {
@@ -200,14 +240,6 @@ fn numbers(out: &mut Vec<u8>, rel: RelFile) {
     decimal(out, u64::from(rel.db));
     out.push(b'/');
     decimal(out, u64::from(rel.rel));
-}
-
-fn low_hex(out: &mut Vec<u8>, value: u64) {
-    let start = out.len();
-    hex(out, value, 1);
-    if let Some(written) = out.get_mut(start..) {
-        written.make_ascii_lowercase();
-    }
 }
 
 impl Out for Text {

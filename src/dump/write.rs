@@ -3,32 +3,118 @@
 use crate::pg::{Lsn, Major};
 
 const DIGITS: [u8; 16] = *b"0123456789ABCDEF";
+/// `00` to `99`
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut n = 0;
+    while n < 100 {
+        pairs[n] = [b'0' + n as u8 / 10, b'0' + n as u8 % 10];
+        n += 1;
+    }
+    pairs
+};
+/// `00` to `FF`
+const HEX_PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[b'0'; 2]; 256];
+    let mut n = 0;
+    while n < 256 {
+        pairs[n] = [DIGITS[n >> 4], DIGITS[n & 15]];
+        n += 1;
+    }
+    pairs
+};
+/// Digits of the largest `u32`.
+const WIDEST: usize = 10;
+
+/// Appends the first `used` bytes of `bytes`. The copy has a length that is known, which saves the call that copying
+/// a few bytes otherwise costs.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the length has to be seen where it is called")]
+pub fn push<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N], used: usize) {
+    let len = out.len();
+    out.extend_from_slice(bytes);
+    out.truncate(len + used.min(N));
+}
+
+/// Writes the digits of `value` so that they end at `end`; there has to be room.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a handful of instructions")]
+fn digits(room: &mut [u8; WIDEST], mut end: usize, mut value: u32) {
+    while value >= 100 {
+        if let Some(place) = room.get_mut(end.wrapping_sub(2)..end) {
+            place.copy_from_slice(&PAIRS[(value % 100) as usize]);
+        }
+        value /= 100;
+        end = end.wrapping_sub(2);
+    }
+    let [tens, ones] = PAIRS[value as usize % 100];
+    if let Some(place) = room.get_mut(end.wrapping_sub(1)) {
+        *place = ones;
+    }
+    if value >= 10
+        && let Some(place) = room.get_mut(end.wrapping_sub(2))
+    {
+        *place = tens;
+    }
+}
+
+const fn width(value: u32) -> usize {
+    match value.checked_ilog10() {
+        Some(log) => log as usize + 1,
+        None => 1,
+    }
+}
 
 /// `%u`
 #[inline]
 pub fn decimal(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    match u32::try_from(value) {
+        Ok(small @ 0..10) => out.push(b'0' + small as u8),
+        Ok(small) => {
+            let (len, width) = (out.len(), width(small));
+            out.extend_from_slice(&[b'0'; WIDEST]);
+            if let Some(room) = out.get_mut(len..).and_then(|room| room.first_chunk_mut()) {
+                digits(room, width, small);
+            }
+            out.truncate(len + width);
+        }
+        Err(_) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+    }
 }
 
 /// `%d`
 #[inline]
 pub fn signed(out: &mut Vec<u8>, value: i64) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    if value < 0 {
+        out.push(b'-');
+    }
+    decimal(out, value.unsigned_abs());
 }
 
 /// `%6u`, `%10u` …
 #[inline]
 pub fn padded<const WIDTH: usize>(out: &mut Vec<u8>, value: u32) {
-    let mut digits = itoa::Buffer::new();
-    let digits = digits.format(value).as_bytes();
-    let blanks = [b' '; WIDTH];
-    out.extend_from_slice(blanks.get(digits.len()..).unwrap_or_default());
-    out.extend_from_slice(digits);
+    let (len, end) = (out.len(), width(value).max(WIDTH));
+    out.extend_from_slice(&[b' '; WIDEST]);
+    if let Some(room) = out.get_mut(len..).and_then(|room| room.first_chunk_mut()) {
+        digits(room, end, value);
+    }
+    out.truncate(len + end);
 }
 
 /// `%X` with at least `width` digits.
 #[inline]
 pub fn hex(out: &mut Vec<u8>, value: u64, width: usize) {
+    if value < 16 && width < 2 {
+        out.push(DIGITS[value as usize & 15]);
+    } else if value < 256 && width < 3 && (value >= 16 || width == 2) {
+        out.extend_from_slice(&HEX_PAIRS[value as usize & 255]);
+    } else {
+        long_hex(out, value, width);
+    }
+}
+
+fn long_hex(out: &mut Vec<u8>, value: u64, width: usize) {
     let needed = (67 - value.leading_zeros() as usize) / 4;
     let len = needed.max(width).clamp(1, 16);
     let mut digits = [0; 16];
@@ -41,8 +127,8 @@ pub fn hex(out: &mut Vec<u8>, value: u64, width: usize) {
 /// `%08X`
 #[inline]
 pub fn hex8(out: &mut Vec<u8>, value: u32) {
-    let digits: [u8; 8] = std::array::from_fn(|n| DIGITS[(value >> (28 - 4 * n)) as usize & 15]);
-    out.extend_from_slice(&digits);
+    let [a, b, c, d] = value.to_be_bytes().map(|byte| HEX_PAIRS[usize::from(byte)]);
+    out.extend_from_slice(&[a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]]);
 }
 
 /// `%X/%08X`

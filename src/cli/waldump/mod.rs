@@ -272,6 +272,7 @@ impl Target for &mut Output {
         }
     }
 
+    #[inline]
     fn images(&mut self, record: &Record<'_>, parts: &Parts) -> bool {
         let Some(images) = &self.images else { return true };
         match images.save(record, parts) {

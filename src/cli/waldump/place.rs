@@ -129,6 +129,7 @@ pub fn major(line: &CommandLine) -> Major {
     let places = given.iter().cloned().chain(line.values(Id::WalArchive).map(PathBuf::from));
     let head = locate(name.as_deref())
         .or_else(|| locate(None))
+        .or_else(|| WalDir::locate(None, data.as_deref(), None).ok().map(|dir| dir.head))
         .or_else(|| places.filter(|p| p.is_dir()).find_map(|p| any_head(&p)));
     head.and_then(|head| Major::from_wal_magic(head.magic)).unwrap_or(UNKNOWN)
 }
