@@ -18,6 +18,11 @@ const MULTI_INSERT: u8 = 0x50;
 const LOCK_UPDATED: u8 = 0x60;
 const NEW_CID: u8 = 0x70;
 
+/// `XLH_INSERT_ALL_FROZEN_SET` (14+)
+const ALL_FROZEN_SET: u8 = 1 << 5;
+/// `VISIBILITYMAP_ALL_VISIBLE | VISIBILITYMAP_ALL_FROZEN`, which such an insertion sets
+const VM_ALL_VISIBLE_AND_FROZEN: u64 = 3;
+
 /// `XLHP_*` (heapam_xlog.h, 17+)
 mod xlhp {
     pub const IS_CATALOG_REL: u16 = 1 << 1;
@@ -90,6 +95,10 @@ fn common<O: Out>(s: &Subject<'_>, operation: u8, out: &mut O) -> Result<(), Sho
                 flags.hex(out, "flags");
             } else {
                 out.text(" tuples");
+            }
+            if s.major >= Major::V19 && flags.value & ALL_FROZEN_SET != 0 {
+                out.text(", vm_flags: ");
+                out.field("vm_flags", Value::Hex(VM_ALL_VISIBLE_AND_FROZEN), flags.at);
             }
             let made_new = s.info() & op::HEAP_INIT_PAGE != 0;
             if keyed && !made_new && s.block_data(0).is_some() {
