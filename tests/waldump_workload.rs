@@ -282,6 +282,7 @@ fn check_server(major: &str) {
         .arg(&from)
         .env("TZ", "UTC")
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let mut compared = BTreeMap::<String, u64>::new();

@@ -32,15 +32,21 @@ pub(super) fn describe<O: Out>(s: &Subject<'_>, out: &mut O) -> Result<(), Short
     match s.info() {
         INSERT => insert(s, &mut main, out)?,
         SPLIT => {
-            // ginxlogSplit: relation, old right link, two children, flags
-            main.skip(24)?;
-            let flags = main.u16()?;
+            // ginxlogSplit: relation, old right link
+            main.skip(16)?;
+            let (left, right, flags) = (main.u32()?, main.u32()?, main.u16()?);
             out.text("isrootsplit: ");
             flag(&flags, SPLITS_ROOT, out, "isrootsplit");
             out.text(" isdata: ");
             flag(&flags, IS_DATA, out, "isdata");
             out.text(" isleaf: ");
             flag(&flags, IS_LEAF, out, "isleaf");
+            if s.major >= Major::V19 && flags.value & IS_LEAF == 0 {
+                out.text(" children: ");
+                left.number(out, "left_child");
+                out.text("/");
+                right.number(out, "right_child");
+            }
         }
         VACUUM_DATA_LEAF_PAGE => {
             if s.has_image(0) {

@@ -25,7 +25,12 @@ DELETE FROM inverted WHERE id % 5 <> 0;
 VACUUM inverted;
 INSERT INTO inverted SELECT g, ARRAY[1, g] FROM generate_series(1, 5000) g;
 VACUUM inverted;
--- wide keys
+-- keys so wide that their tree gets inner pages that split
+CREATE TABLE wide_keys (w text[]);
+ALTER TABLE wide_keys ALTER w SET STORAGE PLAIN;
+CREATE INDEX ON wide_keys USING gin (w) WITH (fastupdate = off);
+INSERT INTO wide_keys SELECT ARRAY[(SELECT string_agg(md5((g * 100 + h)::text), '') FROM generate_series(1, 40) h)] FROM generate_series(1, 300) g;
+-- lexemes
 CREATE TABLE texts (t tsvector);
 CREATE INDEX ON texts USING gin (t);
 INSERT INTO texts SELECT to_tsvector('simple', string_agg(md5((g * 100 + h)::text), ' ')) FROM generate_series(1, 100) g, generate_series(1, 30) h GROUP BY g;

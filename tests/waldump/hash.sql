@@ -34,6 +34,14 @@ INSERT INTO hash_killed SELECT 1, g FROM generate_series(1, 100) g;
 DELETE FROM hash_killed WHERE n <= 300;
 SELECT count(n) FROM hash_killed WHERE k = 1;
 INSERT INTO hash_killed SELECT 1, g FROM generate_series(1, 400) g;
+-- the same, found by VACUUM
+CREATE TABLE hash_marked (k int, n int);
+CREATE INDEX hash_marked_k ON hash_marked USING hash (k);
+INSERT INTO hash_marked SELECT 1, g FROM generate_series(1, 1000) g;
+DELETE FROM hash_marked WHERE n % 2 = 0;
+SELECT count(n) FROM hash_marked WHERE k = 1;
+SELECT count(n) FROM hash_marked WHERE k = 1;
+VACUUM hash_marked;
 RESET enable_seqscan; RESET enable_bitmapscan;
 CREATE UNLOGGED TABLE hash_unlogged (k int);
 CREATE INDEX ON hash_unlogged USING hash (k);

@@ -76,6 +76,24 @@ END $$;
 BEGIN; CREATE TABLE aborted (a int PRIMARY KEY); INSERT INTO aborted VALUES (1); SAVEPOINT s; INSERT INTO aborted VALUES (2); ROLLBACK;
 BEGIN; SET LOCAL synchronous_commit = off; INSERT INTO locked VALUES (1001); COMMIT;
 BEGIN; SET LOCAL synchronous_commit = remote_apply; INSERT INTO locked VALUES (1002); COMMIT;
+-- every status that a member of a multixact can have
+BEGIN;
+SELECT count(*) FROM (SELECT 1 FROM locked WHERE id BETWEEN 40 AND 49 FOR KEY SHARE) s;
+SAVEPOINT s;
+SELECT count(*) FROM (SELECT 1 FROM locked WHERE id BETWEEN 40 AND 45 FOR UPDATE) s;
+DELETE FROM locked WHERE id BETWEEN 46 AND 47;
+UPDATE locked SET id = -id WHERE id BETWEEN 48 AND 49;
+COMMIT;
+-- a snapshot of running transactions while one has more subtransactions than the server remembers
+BEGIN;
+DO $$ BEGIN
+  FOR i IN 1..70 LOOP
+    BEGIN INSERT INTO locked VALUES (9000 + i); EXCEPTION WHEN division_by_zero THEN NULL; END;
+  END LOOP;
+END $$;
+PREPARE TRANSACTION 'many subtransactions';
+CHECKPOINT;
+COMMIT PREPARED 'many subtransactions';
 -- so many multixacts that their pages go over to the next
 CREATE TABLE shared_by_many (id int PRIMARY KEY);
 INSERT INTO shared_by_many SELECT g FROM generate_series(1, 2500) g;

@@ -35,5 +35,14 @@ SELECT txid_current();
 VACUUM tries;
 DELETE FROM tries;
 VACUUM tries;
+-- wide values: chains that died stand in the way of what comes next, pages are too full for a prefix that is split
+CREATE TABLE trie_wide (id int, t text);
+ALTER TABLE trie_wide ALTER t SET STORAGE PLAIN;
+CREATE INDEX trie_wide_t ON trie_wide USING spgist (t);
+INSERT INTO trie_wide SELECT g, chr(65 + g % 26) || repeat(chr(97 + g % 23), 700 + g % 200) || g FROM generate_series(1, 600) g;
+DELETE FROM trie_wide WHERE id % 26 < 20;
+VACUUM trie_wide;
+INSERT INTO trie_wide SELECT g, chr(65 + g % 26) || repeat(chr(97 + g % 23), 800 + g % 100) || g FROM generate_series(1, 600) g;
+INSERT INTO trie_wide SELECT g, chr(65 + g % 26) || repeat(chr(97 + g % 23), g % 700) || chr(65 + g % 7) FROM generate_series(1, 600) g;
 CREATE UNLOGGED TABLE trie_unlogged (t text);
 CREATE INDEX ON trie_unlogged USING spgist (t);
