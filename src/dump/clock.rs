@@ -72,8 +72,8 @@ mod tests {
         };
         assert_eq!(print(0), "2000-01-01 01:00:00.000000 CET");
         assert_eq!(print(7), "2000-01-01 01:00:00.000007 CET");
-        assert_eq!(print(848_490_063_000_123), "2026-11-20 13:41:03.000123 CET");
-        assert_eq!(print(836_000_000_999_999), "2026-06-29 01:13:20.999999 CEST".replace("01:13", "00:13"));
+        assert_eq!(print(848_490_063_000_123), "2026-11-20 12:41:03.000123 CET");
+        assert_eq!(print(836_000_000_999_999), "2026-06-29 00:13:20.999999 CEST");
         // its fraction is negative there, and so it prints one
         assert_eq!(print(-1), "2000-01-01 01:00:00.-00001 CET");
     }
