@@ -240,7 +240,7 @@ fn every_option_line_for_line() {
             // without the directory as an argument it is the current one that says the major
             compare(&server, &arguments, &dir, "UTC");
         }
-        compare(&server, &[first.clone()], dir.parent().unwrap(), "UTC");
+        compare(&server, std::slice::from_ref(first), dir.parent().unwrap(), "UTC");
     }
 }
 
@@ -494,7 +494,10 @@ fn archives_compressed_and_in_pieces() {
     }
 }
 
-fn record_strategy() -> impl Strategy<Value = (u8, u8, usize, Vec<u8>, Vec<(u16, bool, bool)>)> {
+/// Resource manager, info, major, body, and of each block the length of its data, an image, made new.
+type Strange = (u8, u8, usize, Vec<u8>, Vec<(u16, bool, bool)>);
+
+fn record_strategy() -> impl Strategy<Value = Strange> {
     let block = (0u16..64, any::<bool>(), any::<bool>());
     let info = (0u8..16).prop_map(|n| n << 4);
     (

@@ -277,7 +277,7 @@ fn check_server(major: &str) {
     let known = replayed(&before.log());
 
     let start = workload::start(&cluster, 1);
-    let mut ours = forkpoint()
+    let mut output = forkpoint()
         .args(["-t", "1", "-s", &start, "-p"])
         .arg(&from)
         .env("TZ", "UTC")
@@ -287,7 +287,7 @@ fn check_server(major: &str) {
         .unwrap();
     let mut compared = BTreeMap::<String, u64>::new();
     let mut wrong = Vec::new();
-    for line in BufReader::with_capacity(1 << 20, ours.stdout.take().unwrap()).split(b'\n') {
+    for line in BufReader::with_capacity(1 << 20, output.stdout.take().unwrap()).split(b'\n') {
         let line = String::from_utf8_lossy(&line.unwrap()).into_owned();
         let Some((head, description)) = line.split_once(", desc: ") else { continue };
         let name = head["rmgr: ".len()..].split(' ').next().unwrap();
@@ -302,7 +302,7 @@ fn check_server(major: &str) {
             wrong.push(format!("{lsn}\n  ours   {found}\n  theirs {wanted}"));
         }
     }
-    ours.wait().unwrap();
+    output.wait().unwrap();
     assert!(wrong.is_empty(), "PostgreSQL {major}\n{}", wrong.join("\n"));
     assert!(compared.len() >= 60, "only {compared:?}");
     let records: u64 = compared.values().sum();

@@ -252,7 +252,9 @@ impl Json {
             Value::Bytes(bytes) => self.bytes(bytes),
             Value::HexBytes(bytes) => {
                 self.buffer.push(b'"');
-                bytes.iter().for_each(|&byte| hex(&mut self.buffer, u64::from(byte), 2));
+                for &byte in bytes {
+                    hex(&mut self.buffer, u64::from(byte), 2);
+                }
                 self.buffer.push(b'"');
             }
             Value::Bool(value, ..) => self.bool(value),

@@ -70,18 +70,16 @@ pub trait Files: Sync {
 /// Along a history, wherever its segments lie.
 impl Files for WalPath<'_> {
     fn open(&self, segno: u64) -> Result<Opened, Trouble> {
-        match WalPath::open(self, segno) {
-            Some(found) => Ok(Opened {
+        if let Some(found) = WalPath::open(self, segno) {
+            return Ok(Opened {
                 handle: Handle::Judged(found.segment),
                 timeline: found.timeline,
                 valid_to: found.valid_to,
-            }),
-            None => {
-                let timeline = self.timelines_of(segno).next().map_or(self.history.timeline, |t| t.0);
-                let name = WalName::Segment(timeline, segno).file_name(self.format.segment_size);
-                Err(Trouble::Missing { name, error: os_words(&io::ErrorKind::NotFound.into()) })
-            }
+            });
         }
+        let timeline = self.timelines_of(segno).next().map_or(self.history.timeline, |t| t.0);
+        let name = WalName::Segment(timeline, segno).file_name(self.format.segment_size);
+        Err(Trouble::Missing { name, error: os_words(&io::ErrorKind::NotFound.into()) })
     }
 }
 

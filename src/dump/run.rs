@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -105,6 +105,23 @@ impl Target for Kept {
     }
 }
 
+/// Views whose output is written: the next stretch has its room ready.
+#[derive(Default)]
+struct Spare(Mutex<Vec<View>>);
+
+impl Spare {
+    fn take(&self) -> Option<View> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn put(&self, mut view: View) {
+        if let Some(buffer) = view.buffer() {
+            buffer.clear();
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(view);
+    }
+}
+
 /// What one reader made of its stretch.
 struct Piece {
     index: u64,
@@ -170,11 +187,12 @@ impl<T: Target> Whole<'_, '_, T> {
         let taken = AtomicU64::new(0);
         let ahead = job.threads as u64 * 2;
         let (send, pieces) = mpsc::channel();
+        let spare = Spare::default();
         thread::scope(|scope| {
             for _ in 0..job.threads {
                 let send = send.clone();
-                scope.spawn(|| {
-                    let send = send;
+                let (spare, taken, written, over) = (&spare, &taken, &written, &over);
+                scope.spawn(move || {
                     let mut buffer = Vec::new();
                     while !over.load(Ordering::Acquire) {
                         let index = taken.fetch_add(1, Ordering::Relaxed);
@@ -185,14 +203,14 @@ impl<T: Target> Whole<'_, '_, T> {
                             thread::park_timeout(Duration::from_micros(200));
                         }
                         let stop_early = || over.load(Ordering::Relaxed) || (job.cancelled)();
-                        if send.send(piece(job, index, &mut buffer, &stop_early)).is_err() {
+                        if send.send(piece(job, index, spare, &mut buffer, &stop_early)).is_err() {
                             return;
                         }
                     }
                 });
             }
             drop(send);
-            let result = self.in_order(&pieces, &written);
+            let result = self.in_order(&pieces, &written, &spare);
             over.store(true, Ordering::Release);
             match result {
                 Ended::Finally(trouble) => trouble,
@@ -201,7 +219,7 @@ impl<T: Target> Whole<'_, '_, T> {
         })
     }
 
-    fn in_order(&mut self, pieces: &mpsc::Receiver<Piece>, written: &AtomicU64) -> Ended {
+    fn in_order(&mut self, pieces: &mpsc::Receiver<Piece>, written: &AtomicU64, spare: &Spare) -> Ended {
         let job = self.job;
         let mut waiting = BTreeMap::new();
         let mut so_far: Option<Stop> = None;
@@ -256,7 +274,10 @@ impl<T: Target> Whole<'_, '_, T> {
             {
                 return Ended::Finally(None);
             }
-            self.count(piece.view);
+            match piece.view {
+                View::Stats(_) => self.count(piece.view),
+                emptied => spare.put(emptied),
+            }
             if piece.stop.trouble.is_some() {
                 return Ended::Finally(piece.stop.trouble);
             }
@@ -284,11 +305,18 @@ fn cut(start: Lsn, index: u64) -> Lsn {
     }
 }
 
-fn piece(job: &Job<'_>, index: u64, buffer: &mut Vec<u8>, cancelled: &dyn Fn() -> bool) -> Piece {
+fn piece(
+    job: &Job<'_>,
+    index: u64,
+    spare: &Spare,
+    buffer: &mut Vec<u8>,
+    cancelled: &dyn Fn() -> bool,
+) -> Piece {
     let format = job.reader.format;
     let about = (format.major, format.segment_size);
     let from = if index == 0 { job.start } else { Lsn::INVALID };
-    let mut show = Show::new((job.view)(), Kept, job.selection, about, from, None, true);
+    let view = spare.take().unwrap_or_else(job.view);
+    let mut show = Show::new(view, Kept, job.selection, about, from, None, true);
     let (begin, limit) = (cut(job.start, index), cut(job.start, index + 1));
     let stop = job.reader.read(Begin::Page(begin), limit, &mut show, buffer, cancelled);
     Piece { index, stop, first: show.first, broken: show.broken, view: show.view }

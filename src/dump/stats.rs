@@ -80,7 +80,9 @@ impl Stats {
                 continue;
             }
             let mut sum = Count::default();
-            kinds.iter().for_each(|count| sum.add(count));
+            for count in kinds {
+                sum.add(count);
+            }
             // built-in ones are always told
             if sum.count > 0 || (rmid < rmgr::id::CUSTOM && rmgr::is_valid(rmid, major)) {
                 rows.push((rmid, None, sum));
@@ -92,7 +94,9 @@ impl Stats {
     /// All of it.
     pub fn total(&self) -> Count {
         let mut total = Count::default();
-        self.kinds.iter().flatten().for_each(|count| total.add(count));
+        for count in self.kinds.iter().flatten() {
+            total.add(count);
+        }
         total
     }
 
@@ -114,8 +118,11 @@ impl Stats {
             ("Type", ["N", "(%)", "Record size", "(%)", "FPI size", "(%)", "Combined size", "(%)"]),
             ("----", ["-", "---", "-----------", "---", "--------", "---", "-------------", "---"]),
         ] {
-            let [a, b, c, d, e, f, g, h] = columns;
-            let _ = writeln!(out, "{name:<27} {a:>20} {b:>8} {c:>20} {d:>8} {e:>20} {f:>8} {g:>20} {h:>8}");
+            let _ = write!(out, "{name:<27}");
+            for (n, column) in columns.into_iter().enumerate() {
+                let _ = write!(out, " {column:>0$}", if n % 2 == 0 { 20 } else { 8 });
+            }
+            out.push('\n');
         }
         let total = self.total();
         let all = total.record_bytes + total.image_bytes;

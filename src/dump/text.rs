@@ -29,15 +29,20 @@ pub struct Text {
     style: Style,
     major: Major,
     clock: Clock,
-    /// `rmgr: NAME len (rec/tot): ` by resource manager.
+    /// `rmgr: NAME len (rec/tot): ` by built-in resource manager.
     heads: Vec<Piece>,
-    /// `, desc: NAME ` by resource manager and upper half of the info byte.
+    /// `, desc: NAME ` by resource manager, custom ones as one more, and upper half of the info byte.
     operations: Vec<Piece>,
     /// Directory of this major's files within a tablespace.
     version_dir: String,
-    /// The relation named last, and how: the next block is often of the same.
-    relation: (RelFile, Piece),
+    /// Relations that were named, and how, in a place that depends on their numbers.
+    relations: Vec<(RelFile, Piece)>,
 }
+
+/// Built-in resource managers.
+const BUILTIN: u8 = rmgr::id::LOGICALMSG + 1;
+/// Relations that are remembered.
+const REMEMBERED: usize = 64;
 
 /// Bytes of a piece that are copied at once.
 const PIECE: usize = 48;
@@ -85,18 +90,16 @@ impl Text {
                 .as_bytes(),
             )
         };
-        let mut text = Self {
+        Self {
             buffer: Vec::new(),
             style,
             major,
             clock,
-            heads: (0..=u8::MAX).map(head).collect(),
-            operations: (0..256 * 16).map(operation).collect(),
+            heads: (0..BUILTIN).map(head).collect(),
+            operations: (0..(u16::from(BUILTIN) + 1) * 16).map(operation).collect(),
             version_dir: format!("PG_{}_{}", major.name(), catalog_version(major)),
-            relation: (RelFile { spc: 0, db: 0, rel: 0 }, Piece::new(&[])),
-        };
-        text.remember(RelFile { spc: 0, db: 0, rel: 0 });
-        text
+            relations: vec![(RelFile { spc: 0, db: 0, rel: 0 }, Piece::new(b"0/0/0")); REMEMBERED],
+        }
     }
 
     /// Appends a record: one line, with details one more for each block reference.
@@ -149,8 +152,11 @@ impl Text {
     fn head(&mut self, record: &Record<'_>, images: u32) {
         let out = &mut self.buffer;
         out.reserve(256);
-        if let Some(head) = self.heads.get(usize::from(record.rmid)) {
-            head.write(out);
+        match self.heads.get(usize::from(record.rmid)) {
+            Some(head) => head.write(out),
+            None => out.extend_from_slice(
+                format!("rmgr: {:<11} len (rec/tot): ", rmgr::name(record.rmid)).as_bytes(),
+            ),
         }
         padded::<6>(out, record.total_len.saturating_sub(images));
         out.push(b'/');
@@ -161,7 +167,7 @@ impl Text {
         padded_lsn(out, record.lsn);
         out.extend_from_slice(b", prev ");
         padded_lsn(out, record.prev);
-        let operation = usize::from(record.rmid) << 4 | usize::from(record.info >> 4);
+        let operation = usize::from(record.rmid.min(BUILTIN)) << 4 | usize::from(record.info >> 4);
         if let Some(operation) = self.operations.get(operation) {
             operation.write(out);
         }
@@ -170,35 +176,23 @@ impl Text {
     #[inline]
     fn reference(&mut self, block: &BlockPart, with_fork: bool) {
         let header = &block.header;
-        if self.relation.0 != header.rel {
-            self.remember(header.rel);
-        }
         let out = &mut self.buffer;
         out.extend_from_slice(b"blkref #");
         decimal(out, u64::from(header.id));
         out.extend_from_slice(b": rel ");
-        self.relation.1.write(out);
+        let place = (header.rel.rel ^ header.rel.db) as usize % REMEMBERED;
+        if let Some(remembered) = self.relations.get_mut(place) {
+            if remembered.0 != header.rel {
+                *remembered = (header.rel, named(header.rel, self.style.names.as_deref()));
+            }
+            remembered.1.write(out);
+        }
         if with_fork {
             out.extend_from_slice(b" fork ");
             out.extend_from_slice(header.fork.name().as_bytes());
         }
         out.extend_from_slice(b" blk ");
         decimal(out, u64::from(header.block));
-    }
-
-    #[cold]
-    fn remember(&mut self, rel: RelFile) {
-        self.relation.0 = rel;
-        let mut text = Vec::new();
-        numbers(&mut text, rel);
-        if let Some(names) = &self.style.names
-            && names.relations.contains_key(&rel)
-        {
-            text.extend_from_slice(b" (");
-            text.extend_from_slice(names.describe(rel).as_bytes());
-            text.push(b')');
-        }
-        self.relation.1 = Piece::new(&text);
     }
 
     fn details(&mut self, block: &BlockPart) {
@@ -232,6 +226,19 @@ pub const fn method(compression: Compression) -> &'static str {
         Compression::Lz4 => "lz4",
         Compression::Zstd => "zstd",
     }
+}
+
+/// A relation's numbers, and its name behind them if it is known.
+#[cold]
+fn named(rel: RelFile, names: Option<&Names>) -> Piece {
+    let mut text = Vec::new();
+    numbers(&mut text, rel);
+    if let Some(names) = names
+        && names.relations.contains_key(&rel)
+    {
+        text.extend_from_slice(format!(" ({})", names.describe(rel)).as_bytes());
+    }
+    Piece::new(&text)
 }
 
 fn numbers(out: &mut Vec<u8>, rel: RelFile) {
@@ -291,15 +298,12 @@ impl Out for Text {
         }
     }
 
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "nothing to do")]
+    #[inline]
     fn open(&mut self, _: &'static str) {}
 
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "nothing to do")]
+    #[inline]
     fn item(&mut self) {}
 
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "nothing to do")]
+    #[inline]
     fn close(&mut self) {}
 }

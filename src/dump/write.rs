@@ -3,16 +3,6 @@
 use crate::pg::{Lsn, Major};
 
 const DIGITS: [u8; 16] = *b"0123456789ABCDEF";
-/// `00` to `99`
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[b'0'; 2]; 100];
-    let mut n = 0;
-    while n < 100 {
-        pairs[n] = [b'0' + n as u8 / 10, b'0' + n as u8 % 10];
-        n += 1;
-    }
-    pairs
-};
 /// `00` to `FF`
 const HEX_PAIRS: [[u8; 2]; 256] = {
     let mut pairs = [[b'0'; 2]; 256];
@@ -23,8 +13,8 @@ const HEX_PAIRS: [[u8; 2]; 256] = {
     }
     pairs
 };
-/// Digits of the largest `u32`.
-const WIDEST: usize = 10;
+/// Numbers below this have at most eight digits.
+const EIGHT_DIGITS: u32 = 100_000_000;
 
 /// Appends the first `used` bytes of `bytes`. The copy has a length that is known, which saves the call that copying
 /// a few bytes otherwise costs.
@@ -36,49 +26,40 @@ pub fn push<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N], used: usize) {
     out.truncate(len + used.min(N));
 }
 
-/// Writes the digits of `value` so that they end at `end`; there has to be room.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "a handful of instructions")]
-fn digits(room: &mut [u8; WIDEST], mut end: usize, mut value: u32) {
-    while value >= 100 {
-        if let Some(place) = room.get_mut(end.wrapping_sub(2)..end) {
-            place.copy_from_slice(&PAIRS[(value % 100) as usize]);
-        }
-        value /= 100;
-        end = end.wrapping_sub(2);
-    }
-    let [tens, ones] = PAIRS[value as usize % 100];
-    if let Some(place) = room.get_mut(end.wrapping_sub(1)) {
-        *place = ones;
-    }
-    if value >= 10
-        && let Some(place) = room.get_mut(end.wrapping_sub(2))
-    {
-        *place = tens;
-    }
+/// The eight digits of a number, as values, the first in the lowest byte. All eight at once: halves of four digits in
+/// 32 bits each, quarters in 16, digits in 8; the factors divide by 100 and 10 what is below 10000 and 100.
+#[inline]
+const fn eight_digits(value: u32) -> u64 {
+    let halves = (value / 10_000) as u64 | ((value % 10_000) as u64) << 32;
+    let hundreds = ((halves * 10_486) >> 20) & 0x7F_0000_007F;
+    let quarters = hundreds | (halves - 100 * hundreds) << 16;
+    let tens = ((quarters * 103) >> 10) & 0x000F_000F_000F_000F;
+    tens | (quarters - 10 * tens) << 8
 }
 
-const fn width(value: u32) -> usize {
-    match value.checked_ilog10() {
-        Some(log) => log as usize + 1,
-        None => 1,
-    }
+/// `0` in each byte.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+/// What makes a `0` a blank, in each byte.
+const ZERO_TO_BLANK: u64 = 0x1010_1010_1010_1010;
+
+/// Zeros before the first digit other than 0, at most seven.
+#[inline]
+const fn leading_zeros(digits: u64) -> u32 {
+    let zeros = digits.trailing_zeros() / 8;
+    if zeros > 7 { 7 } else { zeros }
 }
 
 /// `%u`
 #[inline]
 pub fn decimal(out: &mut Vec<u8>, value: u64) {
-    match u32::try_from(value) {
-        Ok(small @ 0..10) => out.push(b'0' + small as u8),
-        Ok(small) => {
-            let (len, width) = (out.len(), width(small));
-            out.extend_from_slice(&[b'0'; WIDEST]);
-            if let Some(room) = out.get_mut(len..).and_then(|room| room.first_chunk_mut()) {
-                digits(room, width, small);
-            }
-            out.truncate(len + width);
-        }
-        Err(_) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+    if value < 10 {
+        out.push(b'0' + value as u8);
+    } else if value < u64::from(EIGHT_DIGITS) {
+        let digits = eight_digits(value as u32);
+        let zeros = leading_zeros(digits);
+        push(out, &((digits + ZEROS) >> (8 * zeros)).to_le_bytes(), 8 - zeros as usize);
+    } else {
+        out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 }
 
@@ -91,15 +72,26 @@ pub fn signed(out: &mut Vec<u8>, value: i64) {
     decimal(out, value.unsigned_abs());
 }
 
-/// `%6u`, `%10u` …
+/// `%6u`, `%10u` …: between six and ten digits wide.
 #[inline]
 pub fn padded<const WIDTH: usize>(out: &mut Vec<u8>, value: u32) {
-    let (len, end) = (out.len(), width(value).max(WIDTH));
-    out.extend_from_slice(&[b' '; WIDEST]);
-    if let Some(room) = out.get_mut(len..).and_then(|room| room.first_chunk_mut()) {
-        digits(room, end, value);
+    let room = 10u32.checked_pow(WIDTH as u32).unwrap_or(u32::MAX).min(EIGHT_DIGITS);
+    if value >= room {
+        let number = itoa::Buffer::new().format(value).len();
+        out.resize(out.len() + WIDTH.saturating_sub(number), b' ');
+        decimal(out, u64::from(value));
+        return;
     }
-    out.truncate(len + end);
+    let digits = eight_digits(value);
+    let blanks = ZERO_TO_BLANK & ((1 << (8 * leading_zeros(digits))) - 1);
+    let text = ((digits + ZEROS) ^ blanks).to_le_bytes();
+    if WIDTH < 8 {
+        let text = u64::from_le_bytes(text) >> (8 * (8 - WIDTH));
+        push(out, &text.to_le_bytes(), WIDTH);
+    } else {
+        push(out, b"  ", WIDTH - 8);
+        out.extend_from_slice(&text);
+    }
 }
 
 /// `%X` with at least `width` digits.
@@ -221,6 +213,7 @@ mod tests {
             prop_assert_eq!(text(|o| hex(o, value, 2)), format!("{value:02X}"));
             prop_assert_eq!(text(|o| hex8(o, value as u32)), format!("{:08X}", value as u32));
             prop_assert_eq!(text(|o| padded::<6>(o, value as u32)), format!("{:6}", value as u32));
+            prop_assert_eq!(text(|o| padded::<10>(o, value as u32)), format!("{:10}", value as u32));
             prop_assert_eq!(text(|o| lsn(o, Lsn(value), Major::V18)), Lsn(value).to_string());
             let padded = format!("{:X}/{:08X}", value >> 32, value as u32);
             prop_assert_eq!(text(|o| lsn(o, Lsn(value), Major::V19)), padded);

@@ -91,14 +91,9 @@ impl WalDir {
         data: Option<&Path>,
         file: Option<&OsStr>,
     ) -> Result<Self, LocateError> {
-        let places = match given {
-            Some(given) => vec![given.to_owned(), given.join(WAL_DIR)],
-            None => {
-                let mut places = vec![PathBuf::from("."), PathBuf::from(WAL_DIR)];
-                places.extend(data.map(|data| data.join(WAL_DIR)));
-                places
-            }
-        };
+        let mut places = vec![given.unwrap_or(Path::new(".")).to_owned()];
+        places.push(given.map_or(PathBuf::from(WAL_DIR), |given| given.join(WAL_DIR)));
+        places.extend(data.filter(|_| given.is_none()).map(|data| data.join(WAL_DIR)));
         for path in places {
             if let Some(head) = search(&path, file)? {
                 return Ok(Self { path, head });
@@ -120,17 +115,11 @@ impl WalDir {
 }
 
 fn search(dir: &Path, file: Option<&OsStr>) -> Result<Option<Head>, LocateError> {
-    let name = match file {
-        Some(name) => name.to_owned(),
-        None => {
-            let Ok(entries) = std::fs::read_dir(dir) else { return Ok(None) };
-            let mut names = entries.flatten().map(|entry| entry.file_name());
-            match names.find(|name| is_segment(name)) {
-                Some(name) => name,
-                None => return Ok(None),
-            }
-        }
+    let first = || {
+        let entries = std::fs::read_dir(dir).ok()?;
+        entries.flatten().map(|entry| entry.file_name()).find(|name| is_segment(name))
     };
+    let Some(name) = file.map(OsStr::to_owned).or_else(first) else { return Ok(None) };
     let text = || name.to_string_lossy().into_owned();
     let mut opened = match File::open(dir.join(&name)) {
         Ok(opened) => opened,

@@ -246,9 +246,8 @@ impl CommandLine {
                 (Takes::Nothing, Some(_)) => {
                     Event::Bad(format!("option '--{}' doesn't allow an argument", entry.long))
                 }
-                (Takes::Nothing, None) => Event::Given(entry.id, None),
                 (_, Some(value)) => Event::Given(entry.id, Some(OsString::from_vec(value.to_vec()))),
-                (Takes::Perhaps(_), None) => Event::Given(entry.id, None),
+                (Takes::Nothing | Takes::Perhaps(_), None) => Event::Given(entry.id, None),
                 (Takes::Value(_), None) => match rest.next() {
                     Some(value) => Event::Given(entry.id, Some(value.clone())),
                     None => Event::Bad(format!("option '--{}' requires an argument", entry.long)),

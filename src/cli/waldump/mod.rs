@@ -109,12 +109,12 @@ fn prepare(line: &CommandLine, voice: Voice) -> Result<Option<Work>, End> {
     if let Some(dir) = &options.save {
         images::prepare(dir, &place.roots)?;
     }
-    let mut catalog = Catalog::new(options.names.clone().flatten(), &place.roots, voice);
+    let catalog = Catalog::new(options.data.clone(), &place.roots);
     if let Some(text) = &options.filter {
         options.selection.filter = Some(catalog.filter(text)?);
     }
-    let names = if options.names.is_some() { Some(catalog.load().map_err(End::Fatal)?) } else { None };
-    Ok(Some(Work { options, place, voice: Voice { major: voice.major }, names }))
+    let names = if options.names { Some(catalog.load().map_err(End::Fatal)?) } else { None };
+    Ok(Some(Work { options, place, voice, names }))
 }
 
 impl Work {
@@ -160,8 +160,8 @@ impl Work {
         });
         if let Some(failure) = out.failure {
             return match failure {
-                Some(text) => self.voice.end(&End::Fatal(text)),
-                None => exit::DONE,
+                Failure::Words(text) => self.voice.end(&End::Fatal(text)),
+                Failure::NobodyReads => exit::DONE,
             };
         }
         self.finish(&outcome, console.interrupted())
@@ -201,7 +201,7 @@ impl Work {
             return fatal(format!("error in WAL record at {}: {wrong}", voice.lsn(outcome.last)));
         }
         if outcome.broken > 0 {
-            voice.error(&format!("records whose inside does not add up: {}", outcome.broken));
+            voice::error(&format!("records whose inside does not add up: {}", outcome.broken));
             return FAILED;
         }
         exit::DONE
@@ -228,6 +228,14 @@ impl Work {
     }
 }
 
+/// Why the output ends early.
+enum Failure {
+    /// Whoever reads it has seen enough.
+    NobodyReads,
+    /// Something cannot be written.
+    Words(String),
+}
+
 /// Standard output.
 struct Output {
     voice: Voice,
@@ -235,8 +243,8 @@ struct Output {
     size: SegmentSize,
     json: bool,
     images: Option<Images>,
-    /// Why nothing more is wanted; without words: whoever reads it has seen enough.
-    failure: Option<Option<String>>,
+    /// Why nothing more is wanted.
+    failure: Option<Failure>,
 }
 
 impl Target for &mut Output {
@@ -246,9 +254,10 @@ impl Target for &mut Output {
         match result {
             Ok(()) => true,
             Err(e) => {
-                let gone = e.kind() == ErrorKind::BrokenPipe;
-                let words = (!gone).then(|| format!("could not write to standard output: {e}"));
-                self.failure = Some(words);
+                self.failure = Some(match e.kind() {
+                    ErrorKind::BrokenPipe => Failure::NobodyReads,
+                    _ => Failure::Words(format!("could not write to standard output: {e}")),
+                });
                 false
             }
         }
@@ -266,7 +275,7 @@ impl Target for &mut Output {
             if skipped == 1 { "byte" } else { "bytes" }
         );
         if self.voice.major >= Major::V17 || self.json {
-            self.voice.info(&text);
+            voice::info(&text);
         } else {
             say(&format!("{text}\n"));
         }
@@ -278,7 +287,7 @@ impl Target for &mut Output {
         match images.save(record, parts) {
             Ok(()) => true,
             Err(text) => {
-                self.failure = Some(Some(text));
+                self.failure = Some(Failure::Words(text));
                 false
             }
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::voice::{End, Voice};
+use super::voice::{self, End};
 use crate::dump::expr::Filter;
 use crate::names::{Catalogs, DiskBlocks, Names, RelName};
 use crate::pg::RelFile;
@@ -13,13 +13,12 @@ use crate::source::datadir::DataDir;
 #[derive(Debug)]
 pub struct Catalog {
     dir: Option<PathBuf>,
-    voice: Voice,
     names: std::cell::OnceCell<Result<Arc<Names>, String>>,
 }
 
 impl Catalog {
     /// Of `given`, or of the data directory that the first of `roots`, the places of WAL, is or lies in.
-    pub fn new(given: Option<PathBuf>, roots: &[PathBuf], voice: Voice) -> Self {
+    pub fn new(given: Option<PathBuf>, roots: &[PathBuf]) -> Self {
         let holds = |dir: &Path| dir.join("global/pg_control").is_file();
         let around = || {
             roots.iter().find_map(|root| {
@@ -27,7 +26,7 @@ impl Catalog {
                 root.ancestors().take(2).find(|dir| holds(dir)).map(Path::to_owned)
             })
         };
-        Self { dir: given.or_else(around), voice, names: std::cell::OnceCell::new() }
+        Self { dir: given.or_else(around), names: std::cell::OnceCell::new() }
     }
 
     /// The names.
@@ -46,7 +45,7 @@ impl Catalog {
         let (control, _) = dir.control().map_err(|e| e.to_string())?;
         let names = Names::load(&Catalogs::on_disk(DiskBlocks::new(dir.path(), &control)), None, None);
         for problem in &names.problems {
-            self.voice.info(&format!("names of relations: {problem}"));
+            voice::info(&format!("names of relations: {problem}"));
         }
         Ok(Arc::new(names))
     }
@@ -55,7 +54,7 @@ impl Catalog {
     ///
     /// # Errors
     /// It is none.
-    pub fn filter(&mut self, text: &str) -> Result<Filter, End> {
+    pub fn filter(&self, text: &str) -> Result<Filter, End> {
         let resolve = |name: &str| {
             let names = self.load()?;
             let found: Vec<RelFile> =

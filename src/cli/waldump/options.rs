@@ -41,8 +41,10 @@ pub struct Options {
     pub selection: Selection,
     /// `--rmgr=list`
     pub list: bool,
-    /// `--names`, and of which data directory
-    pub names: Option<Option<PathBuf>>,
+    /// `--names`
+    pub names: bool,
+    /// Its data directory
+    pub data: Option<PathBuf>,
     /// `--format jsonl`
     pub json: bool,
     /// `--follow-history`
@@ -164,7 +166,10 @@ impl Options {
                 });
             }
             Id::SaveFullpage => self.save = value.map(PathBuf::from),
-            Id::Names => self.names = Some(value.map(PathBuf::from)),
+            Id::Names => {
+                self.names = true;
+                self.data = value.map(PathBuf::from);
+            }
             Id::Format => {
                 self.json = match &*text {
                     "text" => false,

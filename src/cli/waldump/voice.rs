@@ -28,30 +28,30 @@ pub enum End {
     Detailed(String, &'static str),
 }
 
+fn write(text: &str) {
+    // a closed standard error is no reason to fail
+    for line in text.lines() {
+        let _ = writeln!(std::io::stderr(), "{}", words::clean(line));
+    }
+}
+
+/// An error that does not end the program.
+pub fn error(text: &str) {
+    write(&format!("{NAME}: error: {text}"));
+}
+
+/// Something to know.
+pub fn info(text: &str) {
+    write(&format!("{NAME}: {text}"));
+}
+
 impl Voice {
-    fn line(self, text: &str) {
-        // a closed standard error is no reason to fail
-        for line in text.lines() {
-            let _ = writeln!(std::io::stderr(), "{}", words::clean(line));
-        }
-    }
-
-    /// An error that does not end the program.
-    pub fn error(self, text: &str) {
-        self.line(&format!("{NAME}: error: {text}"));
-    }
-
-    /// Something to know.
-    pub fn info(self, text: &str) {
-        self.line(&format!("{NAME}: {text}"));
-    }
-
     /// Says why it ends, and gives the status.
     pub fn end(self, end: &End) -> u8 {
         match end {
-            End::Usage(error, detail) => {
-                if let Some(error) = error {
-                    self.error(error);
+            End::Usage(text, detail) => {
+                if let Some(text) = text {
+                    error(text);
                 }
                 if let Some(detail) = detail {
                     self.detail(detail);
@@ -59,13 +59,13 @@ impl Voice {
                 self.hint();
             }
             End::Option(text) => {
-                self.line(&format!("{NAME}: {text}"));
+                write(&format!("{NAME}: {text}"));
                 self.hint();
             }
-            End::Fatal(text) if self.major < Major::V15 => self.line(&format!("{NAME}: fatal: {text}")),
-            End::Fatal(text) => self.error(text),
+            End::Fatal(text) if self.major < Major::V15 => write(&format!("{NAME}: fatal: {text}")),
+            End::Fatal(text) => error(text),
             End::Detailed(text, detail) => {
-                self.error(text);
+                error(text);
                 self.detail(detail);
             }
         }
@@ -74,16 +74,16 @@ impl Voice {
 
     fn detail(self, text: &str) {
         if self.major >= Major::V15 {
-            self.line(&format!("{NAME}: detail: {text}"));
+            write(&format!("{NAME}: detail: {text}"));
         }
     }
 
     fn hint(self) {
         let hint = format!("Try \"{NAME} --help\" for more information.");
         if self.major >= Major::V15 {
-            self.line(&format!("{NAME}: hint: {hint}"));
+            write(&format!("{NAME}: hint: {hint}"));
         } else {
-            self.line(&hint);
+            write(&hint);
         }
     }
 
