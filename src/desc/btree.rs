@@ -50,7 +50,7 @@ pub(super) fn describe<O: Out>(s: &Subject<'_>, out: &mut O) -> Result<(), Short
             label.next(out, "right");
             right.number(out, "right");
         }
-        UNLINK_PAGE | UNLINK_PAGE_META => unlink(s.major, label, &mut main, out)?,
+        UNLINK_PAGE | UNLINK_PAGE_META => removed_page(s.major, label, &mut main, out)?,
         NEWROOT => {
             main.skip(4)?; // the block, which is block 0 too
             out.text(if label.0 { "level: " } else { "lev " });
@@ -193,7 +193,7 @@ fn items<O: Out>(s: &Subject<'_>, deleted: u16, updated: u16, out: &mut O) -> Re
     })
 }
 
-fn unlink<O: Out>(major: Major, label: Label, main: &mut Cursor<'_>, out: &mut O) -> Result<(), Short> {
+fn removed_page<O: Out>(major: Major, label: Label, main: &mut Cursor<'_>, out: &mut O) -> Result<(), Short> {
     let (left, right) = (main.u32()?, main.u32()?);
     label.first(out, "left");
     left.number(out, "left");

@@ -12,6 +12,8 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 
+use clap::Command as Subcommand;
+
 use self::getopt::CommandLine;
 use self::images::Images;
 use self::names::Catalog;
@@ -39,8 +41,8 @@ use crate::wal::rmgr;
 const FAILED: u8 = 1;
 
 /// The subcommand for the help, the manual page and completions. Its arguments are read as pg_waldump reads them.
-pub fn command() -> clap::Command {
-    clap::Command::new("waldump")
+pub fn command() -> Subcommand {
+    Subcommand::new("waldump")
         .about("The records of WAL, as pg_waldump of the WAL's major shows them, and more")
         .override_usage("forkpoint waldump [OPTION]... [STARTSEG [ENDSEG]]")
         .disable_help_flag(true)
