@@ -405,7 +405,7 @@ pub fn image(data: &[u8]) {
 /// backup_label, tablespace_map, postmaster.pid.
 pub fn backup_label(data: &[u8]) {
     let label = BackupLabel::parse(&String::from_utf8_lossy(data));
-    let _ = (label.by_pg_rewind(), label.field("LABEL"), label.start_time(), label.label());
+    let _ = (label.by_pg_rewind(), label.field("LABEL"), label.label());
     let _ = parse_tablespace_map(data);
     let _ = Postmaster::parse(data, Path::new("/nonexistent"));
 }
@@ -477,7 +477,7 @@ pub fn restore(data: &[u8]) {
 pub fn log(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let lines = text.lines().count() as u64;
-    for found in forkpoint::findings::log::explain(&text, None) {
+    for found in forkpoint::diagnosis::log::explain(&text, None) {
         assert!((1..=lines.max(1)).contains(&(found.line as u64)));
     }
 }
