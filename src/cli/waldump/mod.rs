@@ -51,6 +51,11 @@ pub fn command() -> Subcommand {
         .arg(clap::Arg::new("verbose").long("verbose").hide(true).action(clap::ArgAction::SetTrue))
 }
 
+/// `-q`, `-v`, `-qv` …
+fn is_cluster(text: &str) -> bool {
+    text.strip_prefix('-').is_some_and(|flags| !flags.is_empty() && flags.bytes().all(|b| b"qv".contains(&b)))
+}
+
 /// The arguments of the subcommand, if it is the one that is called.
 pub fn arguments(all: &[OsString]) -> Option<&[OsString]> {
     let mut rest = all.get(1..)?;
@@ -59,8 +64,8 @@ pub fn arguments(all: &[OsString]) -> Option<&[OsString]> {
         rest = match first.to_str()? {
             "waldump" => return Some(behind),
             "--color" => behind.get(1..)?,
-            "-q" | "-v" | "--quiet" | "--verbose" => behind,
-            other if other.starts_with("--color=") => behind,
+            "--quiet" | "--verbose" => behind,
+            other if other.starts_with("--color=") || is_cluster(other) => behind,
             _ => return None,
         };
     }
@@ -292,6 +297,32 @@ impl Target for &mut Output {
                 self.failure = Some(Failure::Words(text));
                 false
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_programs_options_may_come_before() {
+        let found = |line: &str| {
+            let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            arguments(&words).map(<[OsString]>::to_vec)
+        };
+        for line in [
+            "f waldump -z",
+            "f -q waldump -z",
+            "f -qv --color never waldump -z",
+            "f --color=auto --quiet waldump -z",
+        ] {
+            assert_eq!(found(line), Some(vec!["-z".into()]), "{line}");
+        }
+        for line in
+            ["f", "f report waldump s", "f q waldump", "f -- waldump", "f -x waldump", "f --color waldump"]
+        {
+            assert_eq!(found(line), None, "{line}");
         }
     }
 }
