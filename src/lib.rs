@@ -3,7 +3,9 @@
 //! The layers and their one-way dependencies are in ARCHITECTURE.md.
 
 pub mod cli;
+pub mod desc;
 pub mod diagnosis;
+pub mod dump;
 pub mod facts;
 pub mod findings;
 pub mod names;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files outside `source/` that may open files for reading, and why.
-const MAY_READ: [(&str, &str); 8] = [
+const MAY_READ: [(&str, &str); 9] = [
     ("names/disk.rs", "blocks of catalogs, by `pread`"),
     ("report/timezone.rs", "the time zone of TZ, as the C library reads it"),
     ("cli/report.rs", "the server's log that --log names"),
@@ -15,14 +15,16 @@ const MAY_READ: [(&str, &str); 8] = [
     ("plan/load.rs", "a stored plan"),
     ("plan/compare.rs", "relation files of both sides, block by block"),
     ("plan/preflight/pages.rs", "pages of the source that would be copied"),
+    ("cli/waldump/images.rs", "whether the directory of --save-fullpage is empty"),
 ];
 
 /// Files that may write, make or remove something, and why.
-const MAY_WRITE: [(&str, &str); 5] = [
+const MAY_WRITE: [(&str, &str); 6] = [
     ("cli/output.rs", "what -o names"),
     ("cli/demo.rs", "the bundled pair in a temporary directory"),
     ("source/walset/mod.rs", "scratch: the restore command's directory"),
     ("source/walset/judge.rs", "scratch: unpacked segments in nameless files"),
+    ("cli/waldump/images.rs", "page images into the directory of --save-fullpage"),
     ("source/restore.rs", "runs the restore command in scratch"),
 ];
 

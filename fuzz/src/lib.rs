@@ -5,6 +5,10 @@ use std::fs;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
+use forkpoint::dump::clock::Clock;
+use forkpoint::dump::expr::Filter;
+use forkpoint::dump::json::Json;
+use forkpoint::dump::text::{Style, Text};
 use forkpoint::names::{Catalogs, DiskBlocks, Names, Replay};
 use forkpoint::pg::catalog::{CatalogRow, ClassRow, DatabaseRow, NamespaceRow, Row, TablespaceRow};
 use forkpoint::pg::control::{CheckpointCopy, ControlFile};
@@ -24,7 +28,7 @@ use forkpoint::source::settings::{Settings, mask_secrets};
 use forkpoint::source::{archive, compress, slots as replication_slots};
 use forkpoint::wal::framer::{Flow, Framer, Sink};
 use forkpoint::wal::page::PageHeader;
-use forkpoint::wal::record::{Fragments, Record};
+use forkpoint::wal::record::{Fragments, HEADER_SIZE, Parts, Record};
 use forkpoint::wal::xact::XactRecord;
 use forkpoint::wal::{Format, PAGE_SIZE, rmgr};
 
@@ -252,6 +256,53 @@ pub fn xact(data: &[u8]) {
     let [choice, info, rest @ ..] = data else { return };
     if let Ok(record) = XactRecord::parse(rest, *info, 7, major_of(*choice)) {
         assert!(record.subxacts.len() * 4 + record.dropped.len() * 12 + record.gid.len() <= rest.len());
+    }
+}
+
+/// The description of a record, as a line with and without details and as JSON: major, resource manager, info, then its
+/// body.
+pub fn describe(data: &[u8]) {
+    let [choice, rmid, info, body @ ..] = data else { return };
+    let major = major_of(*choice);
+    let mut bytes = vec![0; HEADER_SIZE];
+    bytes.extend_from_slice(body);
+    let record = Record {
+        lsn: Lsn(0x300_0028),
+        end: Lsn(0x300_0028 + bytes.len() as u64),
+        xid: 7,
+        prev: Lsn(0x300_0000),
+        info: *info,
+        rmid: *rmid,
+        total_len: bytes.len() as u32,
+        bytes: &bytes,
+    };
+    let mut parts = Parts::default();
+    if let Err(error) = parts.read(&record, major) {
+        let mut json = Json::new(major, None);
+        json.undecodable(&record, error.0);
+        return;
+    }
+    for details in [false, true] {
+        let style = Style { details, names: None };
+        let mut text = Text::new(major, style, Clock::new(jiff::tz::TimeZone::UTC));
+        text.record(&record, &parts);
+        assert!(text.buffer.starts_with(b"rmgr: ") && text.buffer.ends_with(b"\n"));
+    }
+    let mut json = Json::new(major, None);
+    json.record(&record, &parts);
+    assert!(serde_json::from_slice::<serde_json::Value>(&json.buffer).is_ok());
+    // a filter sees the same
+    if let Ok(filter) = Filter::parse("rel = 1663/5/16384 or not fpi > 3 and op = INSERT", &|_| Ok(Vec::new())) {
+        let _ = filter.holds(&record, &parts, major);
+    }
+}
+
+/// A filter expression.
+pub fn expression(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Err(error) = Filter::parse(&text, &|_| Ok(Vec::new())) {
+        assert!(error.at <= text.len());
+        let _ = error.pointer(&text);
     }
 }
 

@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::console::Console;
 use super::exit::{self, Failure};
-use super::{blocks, completions, controldata, demo, man, plan, report, schema, snapshots, timelines};
+use super::{
+    blocks, completions, controldata, demo, man, plan, report, schema, snapshots, timelines, waldump,
+};
 use crate::diagnosis::engine;
 use crate::facts::Unseen;
 use crate::pg::SegmentSize;
@@ -210,9 +212,11 @@ pub fn command() -> clap::Command {
     use clap::CommandFactory;
     let help = exit::help();
     let in_subcommands = help.clone();
-    Cli::command().after_help(help).mut_subcommands(move |sub| match sub.get_name() {
-        "schema" | "completions" | "man" => sub,
-        _ => sub.after_help(in_subcommands.clone()),
+    Cli::command().subcommand(waldump::command()).after_help(help).mut_subcommands(move |sub| {
+        match sub.get_name() {
+            "schema" | "completions" | "man" => sub,
+            _ => sub.after_help(in_subcommands.clone()),
+        }
     })
 }
 

@@ -14,6 +14,7 @@ pub mod report;
 pub mod schema;
 pub mod snapshots;
 pub mod timelines;
+pub mod waldump;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -55,6 +56,9 @@ pub fn complain(message: &str) {
 }
 
 fn run(args: Vec<OsString>) -> Result<u8, Failure> {
+    if let Some(arguments) = waldump::arguments(&args) {
+        return Ok(waldump::run(arguments));
+    }
     let parsed = args::command().try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,

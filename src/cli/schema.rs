@@ -29,6 +29,8 @@ pub enum Of {
     Snapshots,
     /// `timelines --format json`
     Timelines,
+    /// `waldump --format jsonl`, of one line
+    Waldump,
 }
 
 /// Runs the command.
@@ -39,6 +41,7 @@ pub fn run(args: &SchemaArgs, console: &Console) -> Result<u8, Failure> {
         Of::Plan => dto::schema::<Plan>(),
         Of::Snapshots => dto::schema::<snapshots::Report>(),
         Of::Timelines => dto::schema::<timelines::Report>(),
+        Of::Waldump => crate::dump::json::schema(),
     };
     Output::Stdout.write(console, |out| json::write(&schema, out))?;
     Ok(exit::DONE)

@@ -11,4 +11,5 @@ pub mod shm;
 pub mod slots;
 pub mod space;
 pub mod trees;
+pub mod waldir;
 pub mod walset;

@@ -357,7 +357,86 @@ impl<'a> Decoded<'a> {
     }
 }
 
+/// Bytes of a record, by their offsets from its start.
+pub type Place = std::ops::Range<u32>;
+
+/// A block reference, and where its bytes lie in the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockPart {
+    /// What its header says.
+    pub header: BlockHeader,
+    /// The bytes of the full-page image; empty without one.
+    pub image: Place,
+    /// The data that belong to the block.
+    pub data: Place,
+}
+
+/// A record taken apart by positions: borrows nothing, so one value serves for every record of a run without
+/// allocating again.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// Block references in the order of the record; find them by `id`, never by place.
+    pub blocks: Vec<BlockPart>,
+    /// Main data.
+    pub main: Place,
+    /// Replication origin.
+    pub origin: Option<u16>,
+    /// Transaction to which the record's subtransaction belongs (14+).
+    pub toplevel_xid: Option<Xid>,
+}
+
+impl Parts {
+    /// Takes `record`, which has to be whole, apart; what was here before is gone.
+    ///
+    /// # Errors
+    /// The inside does not add up, or the reader gave only its first bytes.
+    #[inline]
+    pub fn read(&mut self, record: &Record<'_>, major: Major) -> Result<(), DecodeError> {
+        self.blocks.clear();
+        (self.main, self.origin, self.toplevel_xid) = (0..0, None, None);
+        let mut fragments = Fragments::new(record, major);
+        let mut main_len = 0;
+        while let Some(fragment) = fragments.next_fragment()? {
+            match fragment {
+                Fragment::Block(header) => {
+                    self.blocks.push(BlockPart { header, image: 0..0, data: 0..0 });
+                }
+                Fragment::Main(len) => main_len = len,
+                Fragment::Origin(id) => self.origin = Some(id),
+                Fragment::TopLevelXid(xid) => self.toplevel_xid = Some(xid),
+            }
+        }
+        let mut at = (record.bytes.len() - fragments.rest.len()) as u32;
+        let mut take = |len: u32| {
+            let place = at..at.saturating_add(len);
+            at = place.end;
+            place
+        };
+        for block in &mut self.blocks {
+            block.image = take(block.header.image.map_or(0, |image| u32::from(image.len)));
+            block.data = take(u32::from(block.header.data_len));
+        }
+        self.main = take(main_len);
+        if at as usize > record.bytes.len() {
+            return Err(DecodeError("record with invalid length"));
+        }
+        Ok(())
+    }
+
+    /// The block reference with this id.
+    #[inline]
+    pub fn block(&self, id: u8) -> Option<&BlockPart> {
+        self.blocks.iter().find(|b| b.header.id == id)
+    }
+}
+
 impl<'a> Record<'a> {
+    /// The bytes at `place`; empty where the record is not whole.
+    #[inline]
+    pub fn slice(&self, place: &Place) -> &'a [u8] {
+        self.bytes.get(place.start as usize..place.end as usize).unwrap_or_default()
+    }
+
     /// Takes the record apart without copying.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 
 pub mod client;
 pub mod cluster;
+pub mod workload;
 
 /// Directory that holds installations as `MAJOR/bin`, looked at before the usual places.
 pub const ROOT_VARIABLE: &str = "FORKPOINT_PG_ROOT";

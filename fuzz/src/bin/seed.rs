@@ -65,6 +65,10 @@ fn wal(corpus: &Path, name: &str, bytes: &[u8]) {
     }
     for (n, input) in sink.inputs.iter().enumerate() {
         write(corpus, "records", &format!("{name}-{n}"), input);
+        // what `records` has before the body: major, place, resource manager, info, transaction, length
+        if let [choice, _, rmid, info, _, _, _, _, body @ ..] = &input[..] {
+            write(corpus, "describe", &format!("{name}-{n}"), &[&[*choice, *rmid, *info][..], body].concat());
+        }
         // transactions: main data is what follows the two bytes of its header
         if input[2] == 1 && input.len() > 10 && input[8] == 255 {
             write(corpus, "xact", &format!("{name}-{n}"), &[&[choice, input[3]][..], &input[10..]].concat());
