@@ -10,6 +10,7 @@ pub mod names;
 pub mod pg;
 pub mod plan;
 pub mod report;
+pub mod rewind;
 pub mod scan;
 pub mod source;
 pub mod wal;

@@ -188,6 +188,10 @@ fn update(bar: &ProgressBar, progress: &Progress) {
         Phase::ScanningSource => "reading the source's WAL",
         Phase::Naming => "naming relations",
         Phase::Concluding => "concluding",
+        Phase::Rewinding => "rewinding",
+        Phase::Syncing => "syncing",
+        Phase::Verifying => "reading back",
+        Phase::Undoing => "putting back",
     });
     bar.set_length(total);
     bar.set_position(done);

@@ -14,6 +14,10 @@ pub enum Phase {
     ScanningSource = 3,
     Naming = 4,
     Concluding = 5,
+    Rewinding = 6,
+    Syncing = 7,
+    Verifying = 8,
+    Undoing = 9,
 }
 
 /// Shared between the engine and whoever watches it.
@@ -79,6 +83,10 @@ impl Progress {
             2 => Phase::ScanningTarget,
             3 => Phase::ScanningSource,
             4 => Phase::Naming,
+            6 => Phase::Rewinding,
+            7 => Phase::Syncing,
+            8 => Phase::Verifying,
+            9 => Phase::Undoing,
             _ => Phase::Concluding,
         }
     }
