@@ -6,13 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files outside `source/` that may open files for reading, and why.
-const MAY_READ: [(&str, &str); 6] = [
+const MAY_READ: [(&str, &str); 8] = [
     ("names/disk.rs", "blocks of catalogs, by `pread`"),
     ("report/timezone.rs", "the time zone of TZ, as the C library reads it"),
     ("cli/report.rs", "the server's log that --log names"),
     ("cli/output.rs", "whether -o lies inside a data directory"),
     ("cli/demo.rs", "the bundled pair in a temporary directory"),
     ("plan/load.rs", "a stored plan"),
+    ("plan/compare.rs", "relation files of both sides, block by block"),
+    ("plan/preflight/pages.rs", "pages of the source that would be copied"),
 ];
 
 /// Files that may write, make or remove something, and why.

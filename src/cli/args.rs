@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::console::Console;
 use super::exit::{self, Failure};
-use super::{blocks, completions, controldata, demo, man, report, schema, snapshots, timelines};
+use super::{blocks, completions, controldata, demo, man, plan, report, schema, snapshots, timelines};
 use crate::diagnosis::engine;
 use crate::facts::Unseen;
 use crate::pg::SegmentSize;
@@ -43,6 +43,8 @@ pub enum Command {
     Timelines(timelines::TimelinesArgs),
     /// Every block that the target changed since the last common checkpoint
     Blocks(blocks::BlocksArgs),
+    /// What a rewind would do, by reading alone: a summary, and the whole plan as JSON
+    Plan(plan::PlanArgs),
     /// Which of several snapshots of the old primary can follow the source
     Snapshots(snapshots::SnapshotsArgs),
     /// The JSON Schema of an output

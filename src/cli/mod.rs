@@ -9,6 +9,7 @@ pub mod demo;
 pub mod exit;
 pub mod man;
 pub mod output;
+pub mod plan;
 pub mod report;
 pub mod schema;
 pub mod snapshots;
@@ -66,6 +67,7 @@ fn run(args: Vec<OsString>) -> Result<u8, Failure> {
         Command::Controldata(args) => controldata::run(&args, &console),
         Command::Timelines(args) => timelines::run(&args, &console),
         Command::Blocks(args) => blocks::run(args, &console),
+        Command::Plan(args) => plan::run(&args, &console),
         Command::Snapshots(args) => snapshots::run(args, &console),
         Command::Schema(args) => schema::run(&args, &console),
         Command::Completions(args) => completions::run(&args, &console),

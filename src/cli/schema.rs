@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::output::Output;
+use crate::plan::Plan;
 use crate::report::{blocks, dto, json, snapshots, timelines};
 
 /// Arguments of `forkpoint schema`.
@@ -22,6 +23,8 @@ pub enum Of {
     Report,
     /// `blocks --format json`
     Blocks,
+    /// `plan --format json`
+    Plan,
     /// `snapshots --format json`
     Snapshots,
     /// `timelines --format json`
@@ -33,6 +36,7 @@ pub fn run(args: &SchemaArgs, console: &Console) -> Result<u8, Failure> {
     let schema = match args.of {
         Of::Report => dto::schema::<dto::Report<'static>>(),
         Of::Blocks => dto::schema::<blocks::Report<'static>>(),
+        Of::Plan => dto::schema::<Plan>(),
         Of::Snapshots => dto::schema::<snapshots::Report>(),
         Of::Timelines => dto::schema::<timelines::Report>(),
     };

@@ -8,6 +8,7 @@ pub mod drawing;
 pub mod dto;
 pub mod json;
 pub mod markdown;
+pub mod plan;
 pub mod snapshots;
 pub mod text;
 pub mod timelines;

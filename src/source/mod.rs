@@ -6,6 +6,7 @@ pub mod datadir;
 pub mod leftovers;
 pub mod restore;
 pub mod settings;
+pub mod shm;
 pub mod slots;
 pub mod space;
 pub mod trees;
