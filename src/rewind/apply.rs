@@ -27,7 +27,15 @@ use crate::scan::progress::Progress;
 const PREVIOUS: &str = ".previous";
 /// Names of a store, by which one is known that was never finished.
 const OWN: [&str; 9] = [
-    "journal", "lock", "manifest.json.new", "moved", "pack", "pg_control", "plan.json", "report.json", "reserve",
+    "journal",
+    "lock",
+    "manifest.json.new",
+    "moved",
+    "pack",
+    "pg_control",
+    "plan.json",
+    "report.json",
+    "reserve",
 ];
 
 /// How a rewind is carried out.
@@ -88,7 +96,12 @@ fn label_time(at: i64) -> String {
 ///
 /// # Errors
 /// With `halfway` false nothing in the target was changed.
-pub fn apply(plan: &Plan, options: &Options, disk: &dyn Disk, progress: &Progress) -> Result<Outcome, Failed> {
+pub fn apply(
+    plan: &Plan,
+    options: &Options,
+    disk: &dyn Disk,
+    progress: &Progress,
+) -> Result<Outcome, Failed> {
     let at = disk.now();
     let begun = begin(plan, options, disk, progress, at).map_err(Failed::before)?;
     let Begun { mut store, target, source, pointer, previous, _lock } = begun;
@@ -145,7 +158,8 @@ fn begin(
     let previous = make_room(disk, &target, (parent, &parent_path), &name, options)?;
 
     let control = control::required(disk, &target)?;
-    let looked = |what: &'static str| move |e| Trouble::Io { doing: what, path: target_path.to_owned(), error: e };
+    let looked =
+        |what: &'static str| move |e| Trouble::Io { doing: what, path: target_path.to_owned(), error: e };
     let attributes = |name: &str| control::attributes(disk, target.root, name);
     let begin = Begin {
         format: FORMAT,
@@ -182,7 +196,7 @@ fn begin(
         plan: &text,
         report: options.report.as_deref(),
         control: &control,
-        begin: Record::Begin(begin),
+        begin: Record::Begin(Box::new(begin)),
     };
     let store = Store::create(disk, (parent, &parent_path), &name, &target, contents)?;
     let place = PlanPath::from(store.path.as_path());
@@ -213,7 +227,10 @@ fn store_parent(
         },
     };
     if !path.is_absolute() {
-        return refuse(format!("{}: give the directory for the undo store as an absolute path", path.display()));
+        return refuse(format!(
+            "{}: give the directory for the undo store as an absolute path",
+            path.display()
+        ));
     }
     let root = disk.open_root(&path).doing("could not be opened for the undo store", &path)?;
     let identity = |root| {
@@ -306,7 +323,8 @@ fn make_room(
             old.push(PREVIOUS);
             let previous = parent.1.join(&old);
             store::remove_directory(disk, &previous)?;
-            disk.rename(At::new(parent.0, name), At::new(parent.0, &old)).doing("could not be renamed", &path)?;
+            disk.rename(At::new(parent.0, name), At::new(parent.0, &old))
+                .doing("could not be renamed", &path)?;
             Ok(Some(previous))
         }
         _ => {
@@ -354,6 +372,7 @@ pub fn resume(
         let side = Side::open(disk, "target", &plan.target, target, &created, true)?;
         checks::owner(disk, &side)?;
         checks::stopped(disk, &side, "target")?;
+        store.attach(disk, &side)?;
         let source = Side::open(disk, "source", &plan.source, plan.source.path.as_path(), &[], false)
             .map_err(|trouble| match trouble {
                 Trouble::TargetChanged { path, what } => Trouble::SourceMoved { path, what },
@@ -361,8 +380,7 @@ pub fn resume(
             })?;
         let identity = store.manifest.identity;
         let operation = store.manifest.operation.clone();
-        let pointer =
-            Pointer { format: FORMAT, operation, store: PlanPath::from(path.as_path()), identity };
+        let pointer = Pointer { format: FORMAT, operation, store: PlanPath::from(path.as_path()), identity };
         pointer::write(disk, side.root, target, &pointer)?;
         go_on(&plan, going, disk, progress, &mut store, &side, &source)
     })();
@@ -399,7 +417,8 @@ fn go_on(
     let parsed = ControlFile::parse(&bytes).map_err(|e| Trouble::Refused(format!("the source's {e}")))?;
     let begin = store.journal.begin.clone();
     let ops = ops::of(plan, &begin);
-    let checks = Checks { checksums: parsed.data_checksum_version == Some(1), newest: plan.min_recovery_point.lsn };
+    let checks =
+        Checks { checksums: parsed.data_checksum_version == Some(1), newest: plan.min_recovery_point.lsn };
     if store.journal.finishing.is_none() {
         control::set_aside(disk, target, &begin)?;
         checks::stopped(disk, target, "target")?;

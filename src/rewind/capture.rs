@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::disk::{Access, At, Disk, DiskFile, Kind, Meta, User, absent_is_none, read_full_at, read_small};
 use super::error::{Doing, Trouble};
 use super::hash;
-use super::journal::{Attributes, Before, Directory, Item, Piece};
+use super::journal::{Attributes, Before, Content, Directory, Item, Piece};
 use super::ops::{Op, What};
 use super::places::Side;
 use super::store::Store;
@@ -72,7 +72,7 @@ impl Capture<'_> {
                     content.push(b'\n');
                 }
                 content.extend_from_slice(lines);
-                Some(content)
+                Some(Content(content))
             }
             _ => None,
         };
@@ -101,7 +101,7 @@ impl Capture<'_> {
                 Ok(Before::Directory(Attributes::new(meta, Vec::new())))
             }
             (What::Planned(Action::Remove), Kind::Symlink) => {
-                if self.store.moved_for(self.disk, self.target, op.path)?.is_some() {
+                if self.store.moved_for(self.target, op.path).is_some() {
                     return Ok(Before::Moved(Attributes::new(meta, Vec::new())));
                 }
                 let text = self.disk.read_link(at).doing("could not be read", op.path)?;
@@ -111,7 +111,7 @@ impl Capture<'_> {
                 let replaced = op.what.replaces();
                 // a new file in its place has to get its owner
                 let may = !replaced || (meta.uid == self.user.uid && self.user.gids.contains(&meta.gid));
-                let moved = may && self.store.moved_for(self.disk, self.target, op.path)?.is_some();
+                let moved = may && self.store.moved_for(self.target, op.path).is_some();
                 if moved && !replaced {
                     return Ok(Before::Moved(Attributes::new(meta, Vec::new())));
                 }
@@ -126,10 +126,9 @@ impl Capture<'_> {
                 let file = self.disk.open(at, Access::Read).doing("could not be opened", op.path)?;
                 self.pack(op.path, &*file, meta, &[(0, meta.size)])
             }
-            _ => Err(Trouble::TargetChanged {
-                path: op.path.to_owned(),
-                what: "it is of another kind".into(),
-            }),
+            _ => {
+                Err(Trouble::TargetChanged { path: op.path.to_owned(), what: "it is of another kind".into() })
+            }
         }
     }
 

@@ -25,7 +25,9 @@ pub fn running(disk: &dyn Disk, side: &Side) -> Result<Option<i32>, Trouble> {
     let mut lines = bytes.split(|b| *b == b'\n');
     let pid = lines.next().and_then(|line| std::str::from_utf8(line).ok()?.trim().parse::<i32>().ok());
     // a standalone backend's is negative
-    let Some(pid) = pid.map(i32::saturating_abs).filter(|pid| disk.process_lives(*pid)) else { return Ok(None) };
+    let Some(pid) = pid.map(i32::saturating_abs).filter(|pid| disk.process_lives(*pid)) else {
+        return Ok(None);
+    };
     let here = disk.metadata(At::new(side.root, "")).doing("could not be looked at", &side.path)?;
     let named = lines.next().map(|line| Path::new(std::ffi::OsStr::from_bytes(line)));
     let there = named.and_then(|path| disk.metadata(At::new(disk.open_root(path).ok()?, "")).ok());
@@ -48,7 +50,9 @@ pub fn owner(disk: &dyn Disk, target: &Side) -> Result<(), Trouble> {
     let user = disk.user();
     let meta = disk.metadata(At::new(target.root, "")).doing("could not be looked at", &target.path)?;
     if user.uid == 0 {
-        return refuse("it cannot be run as root: files that it makes have to belong to the server's user. Run it as the owner of the data directory.");
+        return refuse(
+            "it cannot be run as root: files that it makes have to belong to the server's user. Run it as the owner of the data directory.",
+        );
     }
     if user.uid != meta.uid {
         return refuse(format!(
@@ -79,7 +83,8 @@ pub fn target(disk: &dyn Disk, plan: &Plan, side: &Side, ops: &[Op<'_>]) -> Resu
 
 /// The source's control file and postmaster. Gives the control file.
 pub fn source(disk: &dyn Disk, plan: &Plan, side: &Side) -> Result<Vec<u8>, Trouble> {
-    let moved = |name: &str, what: &str| Trouble::SourceMoved { path: side.path.join(name), what: what.into() };
+    let moved =
+        |name: &str, what: &str| Trouble::SourceMoved { path: side.path.join(name), what: what.into() };
     let bytes = control::read(disk, side.root, &side.path)?;
     let bytes = bytes.ok_or_else(|| moved(control::CONTROL, "it is gone"))?;
     if hash::of(&bytes) != plan.control.source_sha256 {
@@ -103,7 +108,8 @@ pub fn source_files(disk: &dyn Disk, side: &Side, ops: &[Op<'_>]) -> Result<(), 
             continue;
         }
         let at = side.entry(op.path);
-        let found = absent_is_none(disk.metadata(at)).doing("the source's could not be looked at", op.path)?;
+        let found =
+            absent_is_none(disk.metadata(at)).doing("the source's could not be looked at", op.path)?;
         let difference = capture::difference(disk, at, op.source, found.as_ref())
             .doing("the source's could not be looked at", op.path)?;
         if let Some(what) = difference {

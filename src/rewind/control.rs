@@ -25,7 +25,8 @@ const LIMIT: u64 = 1 << 20;
 
 /// The file's bytes; `None` if it is not there.
 pub fn read(disk: &dyn Disk, root: Root, path: &Path) -> Result<Option<Vec<u8>>, Trouble> {
-    absent_is_none(read_small(disk, At::new(root, CONTROL), LIMIT)).doing("could not be read", &path.join(CONTROL))
+    absent_is_none(read_small(disk, At::new(root, CONTROL), LIMIT))
+        .doing("could not be read", &path.join(CONTROL))
 }
 
 /// The file's bytes, which have to be there.
@@ -96,7 +97,7 @@ pub fn put_new(disk: &dyn Disk, target: &Side, store: &Store, bytes: &[u8]) -> R
         file.sync().doing("could not be synced", &full)?;
     }
     if there(disk, target, ASIDE)? {
-        match store.moved_for(disk, target, Path::new(CONTROL))? {
+        match store.moved_for(target, Path::new(CONTROL)) {
             Some(moved) => {
                 let mut directories = std::collections::BTreeSet::new();
                 make_parents(disk, moved, Path::new(CONTROL), &mut directories)

@@ -35,8 +35,10 @@ pub struct Copier<'a> {
 
 /// A page's `pd_lsn`, high half first (`PageXLogRecPtr`, storage/bufpage.h).
 fn lsn_of(page: &[u8; BLOCK_SIZE]) -> Lsn {
-    let [a, b, c, d, e, f, g, h, ..] = *page;
-    Lsn(u64::from(u32::from_le_bytes([a, b, c, d])) << 32 | u64::from(u32::from_le_bytes([e, f, g, h])))
+    let half = |at: usize| {
+        page.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |half| u32::from_le_bytes(*half))
+    };
+    Lsn(u64::from(half(0)) << 32 | u64::from(half(4)))
 }
 
 /// A page's `pd_checksum`.
@@ -102,7 +104,13 @@ impl Copier<'_> {
     }
 
     /// Copies a whole file into an empty one by what the system offers. Pages of relations are read and checked.
-    pub fn whole(&self, path: &Path, from: &dyn DiskFile, to: &dyn DiskFile, size: u64) -> Result<(), Trouble> {
+    pub fn whole(
+        &self,
+        path: &Path,
+        from: &dyn DiskFile,
+        to: &dyn DiskFile,
+        size: u64,
+    ) -> Result<(), Trouble> {
         if relation_file(path).is_some() {
             return self.stretch(path, from, to, (0, size));
         }

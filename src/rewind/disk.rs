@@ -29,6 +29,7 @@ impl<'a> At<'a> {
     }
 
     /// The directory that holds it.
+    #[must_use]
     pub fn parent(self) -> Self {
         Self { root: self.root, path: self.path.parent().unwrap_or(Path::new("")) }
     }
@@ -45,7 +46,9 @@ pub enum Kind {
 }
 
 /// Seconds and nanoseconds since 1970 UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize,
+)]
 pub struct Stamp(pub i64, pub u32);
 
 /// What `stat` says.

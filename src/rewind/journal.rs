@@ -28,7 +28,7 @@ const HEAD: usize = 8;
 #[serde(tag = "record", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Record {
     /// The first one.
-    Begin(Begin),
+    Begin(Box<Begin>),
     /// What lies where the next operations will write is safe.
     Saved(Saved),
     /// All operations before this one are on disk.
@@ -111,9 +111,13 @@ pub struct Item {
     /// What it was.
     pub before: Before,
     /// What will be written there, where that is made of what was there.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_bytes")]
-    pub content: Option<Vec<u8>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
 }
+
+/// A small file's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content(#[serde(with = "bytes")] pub Vec<u8>);
 
 /// The state of one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,7 +252,7 @@ pub enum BadJournal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
     /// The first record.
-    pub begin: Begin,
+    pub begin: Box<Begin>,
     /// One for each operation that was prepared.
     pub items: Vec<Item>,
     /// Number of the first operation of each batch.
@@ -400,19 +404,6 @@ mod bytes {
     }
 }
 
-mod maybe_bytes {
-    use super::{Deserialize, Deserializer, Engine, STANDARD, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer>(value: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
-        value.as_ref().map(|v| STANDARD.encode(v)).serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|t| STANDARD.decode(t)).transpose().map_err(serde::de::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -442,13 +433,16 @@ mod tests {
                 item(Before::Moved(attributes())),
                 item(Before::Packed { attributes: attributes(), size: 24576, pieces: vec![piece] }),
                 item(Before::Link(PlanPath::from("/else where".as_ref()))),
-                Item { before: Before::Directory(attributes()), content: Some(b"x = 1\n".to_vec()) },
+                Item { before: Before::Directory(attributes()), content: Some(Content(b"x = 1\n".to_vec())) },
             ],
-            directories: vec![Directory { path: PlanPath::from("base/1".as_ref()), attributes: attributes() }],
+            directories: vec![Directory {
+                path: PlanPath::from("base/1".as_ref()),
+                attributes: attributes(),
+            }],
         };
         let finishing = Finishing { control_sha256: "cd".into(), label_sha256: "ef".into() };
         vec![
-            Record::Begin(begin),
+            Record::Begin(Box::new(begin)),
             Record::Saved(saved),
             Record::Performed { operations: 6 },
             Record::Finishing(finishing),

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::disk::Meta;
 use super::journal::FORMAT;
+use crate::plan::model::decimal;
 use crate::plan::path::{PlanPath, RelPath};
 
 /// Longest file of either kind.
@@ -133,18 +134,6 @@ impl Pointer {
     }
 }
 
-mod decimal {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,8 +141,12 @@ mod tests {
     #[test]
     fn read_back_and_nothing_else() {
         let identity = Identity { device: 1, inode: u64::MAX, system_identifier: 7 };
-        let pointer =
-            Pointer { format: FORMAT, operation: "ab".into(), store: PlanPath::from("/s".as_ref()), identity };
+        let pointer = Pointer {
+            format: FORMAT,
+            operation: "ab".into(),
+            store: PlanPath::from("/s".as_ref()),
+            identity,
+        };
         let text = serde_json::to_string(&pointer).unwrap();
         assert_eq!(Pointer::parse(text.as_bytes()).unwrap(), pointer);
         let newer = text.replace(r#""format":1"#, r#""format":2"#);

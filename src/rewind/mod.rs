@@ -17,6 +17,7 @@ pub mod manifest;
 mod ops;
 mod places;
 mod pointer;
+pub mod quiet;
 pub mod real;
 pub mod status;
 mod store;

@@ -90,7 +90,8 @@ pub fn find(disk: &dyn Disk, target: &Path, undo_dir: Option<&Path>) -> Result<F
         }
     }
     if let (Some(pointer), None) = (pointer, &found.strange) {
-        found.strange = Some(format!("{} names the store {}, which is not there", full.display(), pointer.store));
+        found.strange =
+            Some(format!("{} names the store {}, which is not there", full.display(), pointer.store));
     }
     Ok(found)
 }
@@ -99,9 +100,9 @@ pub fn find(disk: &dyn Disk, target: &Path, undo_dir: Option<&Path>) -> Result<F
 pub fn required(found: &Found, target: &Path) -> Result<PathBuf, Trouble> {
     match (&found.store, &found.strange) {
         (Some((path, ..)), _) => Ok(path.clone()),
-        (None, Some(strange)) => refuse(format!(
-            "{strange}. Give the directory that the store was made in with --undo-dir."
-        )),
+        (None, Some(strange)) => {
+            refuse(format!("{strange}. Give the directory that the store was made in with --undo-dir."))
+        }
         (None, None) => refuse(format!(
             "no rewind of {} was begun by forkpoint apply, or its store is elsewhere. Give the directory that the store \
              was made in with --undo-dir.",

@@ -362,7 +362,7 @@ fn meta(stat: &Stat) -> Meta {
         uid: stat.st_uid,
         gid: stat.st_gid,
         size: stat.st_size as u64,
-        links: stat.st_nlink.into(),
+        links: stat.st_nlink,
         device: stat.st_dev,
         inode: stat.st_ino,
         accessed: Stamp(stat.st_atime, stat.st_atime_nsec as u32),

@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::disk::{Access, At, Disk, DiskFile, Kind, Root, absent_is_none, exists, read_small, sync_dir, write_all_at};
+use super::disk::{
+    Access, At, Disk, DiskFile, Kind, Root, absent_is_none, exists, read_small, sync_dir, write_all_at,
+};
 use super::error::{Doing, Trouble, refuse};
 use super::journal::{self, Journal, Record};
 use super::manifest::{self, Annex, Manifest};
@@ -41,6 +43,8 @@ pub struct Store {
     pub journal: Journal,
     /// `moved` of the store itself and of each annex, and the link that the annex is for.
     moved: Vec<(Option<PathBuf>, Root)>,
+    /// Directories of the target, and the `moved` that their files can be renamed into.
+    fitting: Vec<(Root, Root)>,
     log: Box<dyn DiskFile>,
     log_length: u64,
     pack: Box<dyn DiskFile>,
@@ -75,7 +79,13 @@ pub fn name(target: &Path) -> OsString {
     name
 }
 
-fn put(disk: &dyn Disk, root: Root, dir: &Path, name: &str, content: &[u8]) -> Result<Box<dyn DiskFile>, Trouble> {
+fn put(
+    disk: &dyn Disk,
+    root: Root,
+    dir: &Path,
+    name: &str,
+    content: &[u8],
+) -> Result<Box<dyn DiskFile>, Trouble> {
     let full = dir.join(name);
     let file = disk.create(At::new(root, name), FILE_MODE).doing("could not be made", &full)?;
     write_all_at(&*file, content, 0).doing("could not be written", &full)?;
@@ -87,7 +97,9 @@ fn put(disk: &dyn Disk, root: Root, dir: &Path, name: &str, content: &[u8]) -> R
 pub fn lock(disk: &dyn Disk, at: At<'_>, path: &Path) -> Result<Box<dyn Any + Send + Sync>, Trouble> {
     match disk.lock(at).doing("could not be locked", path)? {
         Some(lock) => Ok(lock),
-        None => refuse(format!("{}: another forkpoint works on it. Wait until it has ended.", path.display())),
+        None => {
+            refuse(format!("{}: another forkpoint works on it. Wait until it has ended.", path.display()))
+        }
     }
 }
 
@@ -112,7 +124,8 @@ impl Store {
         put(disk, root, &path, "pg_control", contents.control)?;
         if contents.manifest.undo {
             // not zeros: a filesystem that compresses would keep nothing
-            let filler: Vec<u8> = (0..RESERVE as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+            let filler: Vec<u8> =
+                (0..RESERVE as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
             put(disk, root, &path, "reserve", &filler)?;
         }
         let pack = put(disk, root, &path, "pack", b"")?;
@@ -142,7 +155,22 @@ impl Store {
         let journal =
             journal::parse(&bytes).map_err(|error| Trouble::Journal { path: path.clone(), error })?;
         let log_length = bytes.len() as u64;
-        Ok(Self { path, root, manifest, journal, moved, log, log_length, pack, pack_length: 0, _lock: held })
+        let fitting = Vec::new();
+        let mut store = Self {
+            path,
+            root,
+            manifest,
+            journal,
+            moved,
+            fitting,
+            log,
+            log_length,
+            pack,
+            pack_length: 0,
+            _lock: held,
+        };
+        store.attach(disk, target)?;
+        Ok(store)
     }
 
     /// Opens a store that is there.
@@ -170,6 +198,7 @@ impl Store {
             manifest,
             journal,
             moved,
+            fitting: Vec::new(),
             log,
             log_length,
             pack,
@@ -220,23 +249,35 @@ impl Store {
         &*self.pack
     }
 
-    /// The `moved` directory that a file of the target can be renamed into.
-    pub fn moved_for(&self, disk: &dyn Disk, target: &Side, path: &Path) -> Result<Option<Root>, Trouble> {
-        let at = target.entry(path).root;
-        for (link, root) in &self.moved {
-            let fits = link.as_deref().is_none_or(|l| target.behind(l) == Some(at));
-            if fits && disk.same_mount(*root, at).doing("could not be looked at", path)? {
-                return Ok(Some(*root));
+    /// Finds out which files of the target can be renamed into the store, and where to.
+    pub fn attach(&mut self, disk: &dyn Disk, target: &Side) -> Result<(), Trouble> {
+        self.fitting.clear();
+        for at in target.roots() {
+            for (link, root) in &self.moved {
+                let fits = link.as_deref().is_none_or(|l| target.behind(l) == Some(at));
+                if fits && disk.same_mount(*root, at).doing("could not be looked at", &self.path)? {
+                    self.fitting.push((at, *root));
+                    break;
+                }
             }
         }
-        Ok(None)
+        Ok(())
+    }
+
+    /// The `moved` directory that a file of the target can be renamed into.
+    pub fn moved_for(&self, target: &Side, path: &Path) -> Option<Root> {
+        let at = target.entry(path).root;
+        self.fitting.iter().find(|(root, _)| *root == at).map(|(_, moved)| *moved)
     }
 
     /// Where a file was moved to, if it was.
     pub fn find_moved<'a>(&self, disk: &dyn Disk, path: &'a Path) -> Result<Option<At<'a>>, Trouble> {
         for (_, root) in &self.moved {
             let at = At::new(*root, path);
-            if absent_is_none(disk.metadata(at)).doing("could not be looked at", &self.path.join(path))?.is_some() {
+            if absent_is_none(disk.metadata(at))
+                .doing("could not be looked at", &self.path.join(path))?
+                .is_some()
+            {
                 return Ok(Some(at));
             }
         }
@@ -269,8 +310,8 @@ impl Store {
 /// Manifest and journal of a store.
 pub fn read(disk: &dyn Disk, root: Root, path: &Path) -> Result<(Manifest, Journal), Trouble> {
     let file = path.join("manifest.json");
-    let bytes =
-        read_small(disk, At::new(root, "manifest.json"), manifest::LIMIT).doing("could not be read", &file)?;
+    let bytes = read_small(disk, At::new(root, "manifest.json"), manifest::LIMIT)
+        .doing("could not be read", &file)?;
     let manifest = Manifest::parse(&bytes)
         .map_err(|e| Trouble::Store { path: path.to_owned(), what: format!("manifest.json: {e}") })?;
     let bytes = read_small(disk, At::new(root, "journal"), JOURNAL_LIMIT)
@@ -314,25 +355,27 @@ fn make_annex(
     sync_dir(disk, At::new(root, "")).doing("could not be synced", &path)?;
     sync_dir(disk, At::new(above, "")).doing("could not be synced", parent)?;
     let moved = sub(disk, root, &path, "moved")?;
-    let Ok(link) = crate::plan::path::RelPath::new(link.as_os_str().as_encoded_bytes()) else { return Ok(None) };
+    let Ok(link) = crate::plan::path::RelPath::new(link.as_os_str().as_encoded_bytes()) else {
+        return Ok(None);
+    };
     Ok(Some((Annex { link, path: path.as_path().into() }, moved)))
 }
 
-/// Makes the directories above `path`, and notes those in which names came.
+/// Makes the directories above `path`, and notes them all: one that is there may not be safe yet.
 pub fn make_parents(
     disk: &dyn Disk,
     root: Root,
     path: &Path,
     dirty: &mut BTreeSet<(Root, PathBuf)>,
 ) -> std::io::Result<()> {
-    let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) else { return Ok(()) };
-    if exists(disk, At::new(root, parent))? {
+    let parent = path.parent().unwrap_or(Path::new(""));
+    if !dirty.insert((root, parent.to_owned())) || parent.as_os_str().is_empty() {
         return Ok(());
     }
     make_parents(disk, root, parent, dirty)?;
-    disk.mkdir(At::new(root, parent), DIRECTORY_MODE)?;
-    dirty.insert((root, parent.parent().unwrap_or(Path::new("")).to_owned()));
-    dirty.insert((root, parent.to_owned()));
+    if !exists(disk, At::new(root, parent))? {
+        disk.mkdir(At::new(root, parent), DIRECTORY_MODE)?;
+    }
     Ok(())
 }
 

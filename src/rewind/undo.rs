@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use super::apply::{label_now, set_times};
 use super::checks;
 use super::control;
-use super::disk::{Access, At, Disk, Kind, Root, absent_is_none, exists, read_full_at, sync_dir, write_all_at};
+use super::disk::{
+    Access, At, Disk, Kind, Root, absent_is_none, exists, read_full_at, sync_dir, write_all_at,
+};
 use super::error::{Doing, Failed, Trouble, refuse};
 use super::hash;
 use super::journal::{Before, Journal, Piece, Record};
@@ -52,7 +54,9 @@ pub fn impossible(
         return Ok(Some(replayed.into()));
     }
     // undoing takes it away
-    if journal.undo_begun.is_none() && label_now(disk, root, target)?.as_ref() != Some(&finishing.label_sha256) {
+    if journal.undo_begun.is_none()
+        && label_now(disk, root, target)?.as_ref() != Some(&finishing.label_sha256)
+    {
         return Ok(Some(replayed.into()));
     }
     Ok(None)
@@ -145,6 +149,7 @@ impl Way<'_> {
             .collect();
         firsts.reverse();
         for (path, before) in &firsts {
+            self.progress.check()?;
             self.give_up(path, before)?;
         }
         // directories are safe before a file lies in them that lies nowhere else
@@ -152,6 +157,7 @@ impl Way<'_> {
             firsts.iter().copied().partition(|(_, before)| matches!(before, Before::Directory(_)));
         for part in [directories, others] {
             for (path, before) in &part {
+                self.progress.check()?;
                 self.restore(path, before)?;
             }
             self.sync(&part)?;
@@ -279,7 +285,9 @@ impl Way<'_> {
             }
             let parent = path.parent().unwrap_or(Path::new(""));
             let above = self.target.directory(parent);
-            if done.insert(parent) && exists(self.disk, above).doing("could not be looked at", shown(parent))? {
+            if done.insert(parent)
+                && exists(self.disk, above).doing("could not be looked at", shown(parent))?
+            {
                 sync_dir(self.disk, above).doing("could not be synced", shown(parent))?;
             }
         }

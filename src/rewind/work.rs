@@ -175,7 +175,7 @@ impl Work<'_> {
             if self.store.find_moved(self.disk, op.path)?.is_some() {
                 continue;
             }
-            let Some(root) = self.store.moved_for(self.disk, self.target, op.path)? else {
+            let Some(root) = self.store.moved_for(self.target, op.path) else {
                 let what = format!("there is no place in it any more for {}", op.path.display());
                 return Err(Trouble::Store { path: self.store.path.clone(), what });
             };
@@ -216,7 +216,8 @@ impl Work<'_> {
         let at = self.target.entry(op.path);
         match op.what {
             What::Planned(Action::CreateDirectory) => {
-                let found = absent_is_none(self.disk.metadata(at)).doing("could not be looked at", op.path)?;
+                let found =
+                    absent_is_none(self.disk.metadata(at)).doing("could not be looked at", op.path)?;
                 if found.is_none() {
                     self.disk.mkdir(at, self.plan.directory_mode.0).doing("could not be made", op.path)?;
                 }
@@ -237,33 +238,45 @@ impl Work<'_> {
 
     /// Contents of files, by several threads.
     fn write_all(&self, pairs: &[(&Op<'_>, &Item)]) -> Result<Dirty, Trouble> {
+        self.in_parallel(pairs, |(op, item), dirty| {
+            self.progress.check()?;
+            self.write(op, item, dirty)
+        })
+    }
+
+    /// Does the same with all of them; the first trouble stops the rest.
+    fn in_parallel<T: Sync>(
+        &self,
+        all: &[T],
+        one: impl Fn(&T, &mut Dirty) -> Result<(), Trouble> + Sync,
+    ) -> Result<Dirty, Trouble> {
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
-        let all = Mutex::new((Dirty::default(), None::<Trouble>));
+        let result = Mutex::new((Dirty::default(), None::<Trouble>));
         let work = || {
             let mut dirty = Dirty::default();
             let mut trouble = None;
             while !stop.load(Ordering::Relaxed) {
-                let Some((op, item)) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-                if let Err(found) = self.progress.check().map_err(Trouble::from).and_then(|()| self.write(op, item, &mut dirty)) {
+                let Some(this) = all.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                if let Err(found) = one(this, &mut dirty) {
                     stop.store(true, Ordering::Relaxed);
                     trouble = Some(found);
                 }
             }
-            let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-            all.0.join(dirty);
-            all.1 = all.1.take().or(trouble);
+            let mut result = result.lock().unwrap_or_else(PoisonError::into_inner);
+            result.0.join(dirty);
+            result.1 = result.1.take().or(trouble);
         };
-        if self.threads <= 1 || pairs.len() <= 1 {
+        if self.threads <= 1 || all.len() <= 1 {
             work();
         } else {
             std::thread::scope(|scope| {
-                for _ in 0..self.threads.min(pairs.len()) {
+                for _ in 0..self.threads.min(all.len()) {
                     scope.spawn(work);
                 }
             });
         }
-        let (dirty, trouble) = all.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (dirty, trouble) = result.into_inner().unwrap_or_else(PoisonError::into_inner);
         trouble.map_or(Ok(dirty), Err)
     }
 
@@ -304,12 +317,13 @@ impl Work<'_> {
                 }
             }
             What::Write(_) | What::Append(_) => {
-                let content = match (&op.what, &item.content) {
-                    (_, Some(content)) | (What::Write(content), None) => content,
-                    _ => {
-                        let what = format!("the journal has no content for {}", op.path.display());
-                        return Err(Trouble::Store { path: self.store.path.clone(), what });
-                    }
+                let written = match &op.what {
+                    What::Write(content) => Some(content),
+                    _ => item.content.as_ref().map(|content| &content.0),
+                };
+                let Some(content) = written else {
+                    let what = format!("the journal has no content for {}", op.path.display());
+                    return Err(Trouble::Store { path: self.store.path.clone(), what });
                 };
                 let file = self.fresh(op, item, at, dirty)?;
                 write_all_at(&*file, content, 0).doing("could not be written", op.path)?;
@@ -405,13 +419,14 @@ impl Work<'_> {
             }
         }
         // after the former this finds all on disk, and asks for errors that it did not tell
-        for (root, path) in &what.files {
-            if let Some(file) = absent_is_none(self.disk.open(At::new(*root, path), Access::Read))
+        self.in_parallel(&what.files, |(root, path), _| {
+            match absent_is_none(self.disk.open(At::new(*root, path), Access::Read))
                 .doing("could not be opened", path)?
             {
-                file.sync().doing("could not be synced", path)?;
+                Some(file) => file.sync().doing("could not be synced", path),
+                None => Ok(()),
             }
-        }
+        })?;
         for (root, path) in &what.directories {
             if exists(self.disk, At::new(*root, path)).doing("could not be looked at", path)? {
                 sync_dir(self.disk, At::new(*root, path)).doing("could not be synced", path)?;
@@ -442,7 +457,10 @@ impl Work<'_> {
                     let (source, file) = (self.open_source(op)?, open(at, op.path)?);
                     let length = file.metadata().doing("could not be read back", op.path)?.size;
                     if length != *size {
-                        return Err(Trouble::ReadBack { path: op.path.to_owned(), offset: length.min(*size) });
+                        return Err(Trouble::ReadBack {
+                            path: op.path.to_owned(),
+                            offset: length.min(*size),
+                        });
                     }
                     self.copier().compare(op.path, &*source, &*file, (0, *size))?;
                 }
@@ -450,7 +468,8 @@ impl Work<'_> {
                     let (source, file) = (self.open_source(op)?, open(at, op.path)?);
                     let block = u64::from(self.plan.block_size);
                     for r in blocks {
-                        let range = (u64::from(r.first) * block, (u64::from(r.first) + u64::from(r.count)) * block);
+                        let range =
+                            (u64::from(r.first) * block, (u64::from(r.first) + u64::from(r.count)) * block);
                         self.copier().compare(op.path, &*source, &*file, range)?;
                     }
                     if let Some(tail) = tail {

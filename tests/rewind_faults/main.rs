@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use forkpoint::pg::Lsn;
 use forkpoint::plan::Plan;
-use forkpoint::rewind::disk::{At, Disk};
+use forkpoint::rewind::disk::{Access, At, Disk, write_all_at};
 use forkpoint::rewind::{
     Failed, Going, Limits, Options, State, SyncMethod, Trouble, apply, resume, status, undo,
 };
@@ -97,7 +98,9 @@ impl Stage {
     fn complete(&self, disk: &MemoryDisk, what: &dyn Fn() -> String) {
         match self.state(disk) {
             State::None => {
-                assert_same(&trees(disk, &self.pair, true), &self.before, &|| format!("{}: nothing begun", what()));
+                assert_same(&trees(disk, &self.pair, true), &self.before, &|| {
+                    format!("{}: nothing begun", what())
+                });
                 self.apply(disk).unwrap_or_else(|e| panic!("{}: apply once more: {e}", what()));
             }
             State::InProgress | State::Done => {
@@ -129,7 +132,14 @@ fn assert_same(found: &Trees, expected: &Trees, what: &dyn Fn() -> String) {
             let short = |seen: Option<&Seen>| {
                 seen.map(|s| {
                     let end = s.content.len().min(60);
-                    format!("{:?} {:o} {:?} {} {:?}", s.kind, s.mode, s.times, s.content.len(), &s.content[..end])
+                    format!(
+                        "{:?} {:o} {:?} {} {:?}",
+                        s.kind,
+                        s.mode,
+                        s.times,
+                        s.content.len(),
+                        &s.content[..end]
+                    )
                 })
             };
             assert!(a == b, "{}: {}: found {:?}, expected {:?}", what(), path.display(), short(a), short(b));
@@ -154,7 +164,10 @@ fn uninterrupted() {
         assert!(!target.contains_key(Path::new(path)), "{path}");
     }
     let label = String::from_utf8(target[Path::new("backup_label")].content.clone()).unwrap();
-    assert!(label.contains("BACKUP METHOD: pg_rewind\n") && label.contains("START TIME: 2026-09-"), "{label}");
+    assert!(
+        label.contains("BACKUP METHOD: pg_rewind\n") && label.contains("START TIME: 2026-09-"),
+        "{label}"
+    );
     let old = &stage.before[0][Path::new("postgresql.conf")];
     let new = &target[Path::new("postgresql.conf")];
     assert_eq!((new.mode, new.owner, &new.xattrs), (old.mode, old.owner, &old.xattrs));
@@ -186,7 +199,9 @@ fn uninterrupted() {
 fn every_point(stage: &Stage, name: &str, random: u64) {
     let mut points = 0;
     for call in 1..=stage.calls {
-        for fault in [Fault::Error(call, EIO), Fault::Error(call, ENOSPC), Fault::Kill(call), Fault::Short(call)] {
+        for fault in
+            [Fault::Error(call, EIO), Fault::Error(call, ENOSPC), Fault::Kill(call), Fault::Short(call)]
+        {
             let broken = stage.start.fork();
             broken.arm(fault);
             let failed = stage.apply(&broken);
@@ -211,14 +226,18 @@ fn every_point(stage: &Stage, name: &str, random: u64) {
                 // the power may fail right after it has said that it is done
                 forward.restart(Lose::Everything);
                 if stage.options.sync != SyncMethod::None {
-                    assert_same(&self::after(&forward, &stage.pair), &stage.after, &|| format!("{}: durable", what()));
+                    assert_same(&self::after(&forward, &stage.pair), &stage.after, &|| {
+                        format!("{}: durable", what())
+                    });
                 }
                 points += 1;
                 if stage.options.undo {
                     let back = after();
                     stage.back(&back, &what);
                     back.restart(Lose::Everything);
-                    assert_same(&trees(&back, &stage.pair, true), &stage.before, &|| format!("{}: durable", what()));
+                    assert_same(&trees(&back, &stage.pair, true), &stage.before, &|| {
+                        format!("{}: durable", what())
+                    });
                     points += 1;
                 }
             }
@@ -243,7 +262,11 @@ fn every_call_without_undo() {
 }
 
 /// Interrupts what follows an interruption, at each of its own calls.
-fn every_point_twice(name: &str, second: impl Fn(&Stage, &MemoryDisk) -> Result<(), Failed>, begun_only: bool) {
+fn every_point_twice(
+    name: &str,
+    second: impl Fn(&Stage, &MemoryDisk) -> Result<(), Failed>,
+    begun_only: bool,
+) {
     let stage = stage(|_| {});
     let mut seed = 42;
     let mut points = 0;
@@ -269,7 +292,9 @@ fn every_point_twice(name: &str, second: impl Fn(&Stage, &MemoryDisk) -> Result<
                 _ => Lose::Some(chance(&mut seed)),
             };
             twice.restart(lose);
-            let what = || format!("{name}: killed at {first} of {}, then at {call} of {calls}, {lose:?}", stage.calls);
+            let what = || {
+                format!("{name}: killed at {first} of {}, then at {call} of {calls}, {lose:?}", stage.calls)
+            };
             // the way back is open until the end; the way on until it was begun
             if !matches!(stage.state(&twice), State::Undoing | State::Undone) {
                 stage.complete(&twice.fork(), &what);
@@ -305,7 +330,11 @@ fn a_full_disk() {
             Err(failed) => {
                 full += 1;
                 let what = || format!("room for {room} bytes: {failed}");
-                assert!(matches!(&failed.trouble, Trouble::Io { error, .. } if error.raw_os_error() == Some(ENOSPC)), "{}", what());
+                assert!(
+                    matches!(&failed.trouble, Trouble::Io { error, .. } if error.raw_os_error() == Some(ENOSPC)),
+                    "{}",
+                    what()
+                );
                 // still full
                 let back = disk.fork();
                 stage.back(&back, &what);
@@ -326,7 +355,7 @@ fn what_changed_is_not_overwritten() {
     let stage = stage(|_| {});
     let touch = |disk: &MemoryDisk, path: &str| {
         let base = disk.open_root(Path::new("/base")).unwrap();
-        let file = disk.open(At::new(base, path), forkpoint::rewind::disk::Access::Write).unwrap();
+        let file = disk.open(At::new(base, path), Access::Write).unwrap();
         file.write_at(b"touched", 0).unwrap();
     };
     for (path, source) in [
@@ -369,4 +398,33 @@ fn what_changed_is_not_overwritten() {
     let failed = stage.undo(&disk).unwrap_err();
     assert!(!failed.halfway && failed.to_string().contains("replay has begun"), "{failed}");
     assert!(status(&stage.pair.target(), None, &disk).unwrap().rewind.unwrap().replayed);
+}
+
+#[test]
+fn pages_that_must_not_be_copied() {
+    for (lsn, damage, words) in [
+        (pair::NEWEST, 0, None),
+        (Lsn(pair::NEWEST.0 + 8), 0, Some("behind the minimum recovery point")),
+        (pair::NEWEST, 1, Some("the page is damaged")),
+    ] {
+        let mut stage = stage(|_| {});
+        let disk = stage.start.fork();
+        let base = disk.open_root(Path::new("/base")).unwrap();
+        let file = disk.open(At::new(base, "source/base/5/100"), Access::Write).unwrap();
+        let mut page = pair::page(b'B', 1, lsn);
+        page[4000] ^= damage;
+        write_all_at(&*file, &page, 8192).unwrap();
+        disk.settle();
+        stage.plan = pair::plan(&disk, &stage.pair);
+        let done = stage.apply(&disk);
+        match words {
+            None => done.unwrap(),
+            Some(words) => {
+                let failed = done.unwrap_err();
+                assert!(failed.halfway && failed.to_string().contains(words), "{failed}");
+                assert!(failed.to_string().contains("block 1 "), "{failed}");
+                stage.back(&disk, &|| words.into());
+            }
+        }
+    }
 }

@@ -41,14 +41,42 @@ struct Node {
 /// One change that is not on disk yet.
 #[derive(Debug, Clone)]
 enum Effect {
-    Write { node: u64, offset: usize, bytes: Vec<u8>, time: Stamp },
-    Length { node: u64, length: usize, time: Stamp },
-    Mode { node: u64, mode: u32 },
-    Owner { node: u64, uid: u32, gid: u32 },
-    Times { node: u64, accessed: Stamp, modified: Stamp },
-    Xattr { node: u64, name: OsString, value: Vec<u8> },
+    Write {
+        node: u64,
+        offset: usize,
+        bytes: Vec<u8>,
+        time: Stamp,
+    },
+    Length {
+        node: u64,
+        length: usize,
+        time: Stamp,
+    },
+    Mode {
+        node: u64,
+        mode: u32,
+    },
+    Owner {
+        node: u64,
+        uid: u32,
+        gid: u32,
+    },
+    Times {
+        node: u64,
+        accessed: Stamp,
+        modified: Stamp,
+    },
+    Xattr {
+        node: u64,
+        name: OsString,
+        value: Vec<u8>,
+    },
     /// Names that go (only if they still are this node's) and come, all at once.
-    Names { gone: Vec<(u64, OsString, u64)>, come: Vec<(u64, OsString, u64)>, time: Stamp },
+    Names {
+        gone: Vec<(u64, OsString, u64)>,
+        come: Vec<(u64, OsString, u64)>,
+        time: Stamp,
+    },
 }
 
 /// What happens to the changing calls.
@@ -682,8 +710,8 @@ impl Disk for MemoryDisk {
         let mut state = self.0.lock().unwrap();
         let node = state.add(at, Kind::Symlink, 0o777)?;
         // a link's text comes and goes with its name
-        state.live.get_mut(&node).unwrap().link = to.to_owned();
-        state.durable.get_mut(&node).unwrap().link = to.to_owned();
+        to.clone_into(&mut state.live.get_mut(&node).unwrap().link);
+        to.clone_into(&mut state.durable.get_mut(&node).unwrap().link);
         Ok(())
     }
 

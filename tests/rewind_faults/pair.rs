@@ -16,7 +16,7 @@ use forkpoint::plan::{PlanOptions, label, load, model};
 use forkpoint::rewind::disk::{Access, At, Disk, Kind, Root, Stamp, write_all_at};
 
 #[path = "../common/pairs.rs"]
-mod pairs;
+pub mod pairs;
 
 /// Bytes of a block.
 const BLOCK: usize = 8192;
@@ -25,10 +25,16 @@ pub const NEWEST: Lsn = Lsn(0x500_0000);
 /// The directory of a tablespace's files.
 const VERSION: &str = "PG_18_202506291";
 
-/// Control files of real servers.
-static CONTROLS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
-    let pair = pairs::unpack("basic-18");
-    ["target", "source"].map(|side| std::fs::read(pair.join(side).join("global/pg_control")).unwrap())
+/// Names the directory that [`CONTROLS`] lie in, for a process that may not read the bundled pairs.
+pub const CONTROLS_VARIABLE: &str = "FORKPOINT_TEST_CONTROLS";
+
+/// Control files of real servers, the target's and the source's.
+pub static CONTROLS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
+    let given = std::env::var_os(CONTROLS_VARIABLE).map(PathBuf::from);
+    ["target", "source"].map(|side| match &given {
+        Some(dir) => std::fs::read(dir.join(side)).unwrap(),
+        None => std::fs::read(pairs::unpack("basic-18").join(side).join("global/pg_control")).unwrap(),
+    })
 });
 
 /// What is put where.
@@ -66,7 +72,7 @@ fn file(path: &str, what: What) -> (String, What) {
 }
 
 /// Makes entries below a root, with modes, times and extended attributes of all sorts.
-fn make(disk: &dyn Disk, root: Root, entries: Vec<(String, What)>) {
+fn make(disk: &dyn Disk, root: Root, entries: &[(String, What)]) {
     for (n, (path, what)) in entries.iter().enumerate() {
         let at = At::new(root, path);
         let time = Stamp(1_700_000_000 + n as i64, 123_456_000 + n as u32);
@@ -190,7 +196,7 @@ pub fn build(disk: &dyn Disk, base: &Path, link: impl Fn(&str, &str)) -> Pair {
                 file(&format!("source-space/{VERSION}/5/400_fsm"), text("the source's free space map")),
             ]);
         }
-        make(disk, root, entries);
+        make(disk, root, &entries);
     }
     link("data/base/5/103", "data/base/5/104");
     Pair { base: base.to_owned() }
@@ -257,12 +263,13 @@ fn change(blocks: &[(u32, u32)], tail: Option<(u64, u64)>, truncate_to: Option<u
 
 /// The plan for the pair.
 pub fn plan(disk: &dyn Disk, pair: &Pair) -> Plan {
-    let roots: Vec<Vec<(&str, Root)>> = [("data", "wal", "other/space"), ("source", "source-wal", "source-space")]
-        .map(|(data, wal, space)| {
-            let open = |path: &str| disk.open_root(&pair.base.join(path)).unwrap();
-            vec![("pg_wal/", open(wal)), ("pg_tblspc/16384/", open(space)), ("", open(data))]
-        })
-        .into();
+    let roots: Vec<Vec<(&str, Root)>> =
+        [("data", "wal", "other/space"), ("source", "source-wal", "source-space")]
+            .map(|(data, wal, space)| {
+                let open = |path: &str| disk.open_root(&pair.base.join(path)).unwrap();
+                vec![("pg_wal/", open(wal)), ("pg_tblspc/16384/", open(space)), ("", open(data))]
+            })
+            .into();
     let look = |side: usize, path: &str| {
         let (prefix, root) = roots[side].iter().find(|(prefix, _)| path.starts_with(prefix)).unwrap();
         seen(disk, At::new(*root, &path[prefix.len()..]))
@@ -381,4 +388,5 @@ pub fn expected() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Paths that are gone afterwards.
-pub const GONE: [&str; 4] = ["base/9", "base/5/200", "global/pg_control.forkpoint", "global/pg_control.forkpoint.new"];
+pub const GONE: [&str; 4] =
+    ["base/9", "base/5/200", "global/pg_control.forkpoint", "global/pg_control.forkpoint.new"];
