@@ -243,7 +243,14 @@ fn feasible(diagnosis: &Diagnosis, options: &PlanOptions) -> Result<(), PlanErro
     }
     match &facts.relation {
         Relation::Unrelated(_) => Err(impossible(line(), see)),
-        Relation::Diverged | Relation::Twins { .. } => Ok(()),
+        Relation::Twins { .. } => Ok(()),
+        // WAL that was received and never replayed is in no file
+        _ if options.pg_rewind_compatible
+            && facts.divergence.as_ref().is_some_and(|d| d.pg_rewind.is_none()) =>
+        {
+            Err(PlanError::NotNeeded { line: line(), next_steps: diagnosis.verdict.next_steps.clone() })
+        }
+        Relation::Diverged => Ok(()),
         Relation::SourceBehind if left_by_history(facts) => Ok(()),
         Relation::SourceBehind => {
             Err(impossible(line(), "Are the two directories given the right way round"))
@@ -366,7 +373,16 @@ fn next_steps(diagnosis: &Diagnosis, options: &PlanOptions, standby: bool, major
             files.join(", ")
         ));
     }
-    if standby {
+    let signal = Path::new("standby.signal");
+    let copied =
+        diagnosis.facts.trees.source.get(signal).is_some() && !options.keep.iter().any(|p| p.matches(signal));
+    if copied && !standby {
+        steps.push(
+            "Look at primary_conninfo before the start: the source is a standby itself, and with its standby.signal and \
+             settings the target would follow the server that the source follows."
+                .into(),
+        );
+    } else if standby {
         steps.push("Start the target; it follows the source as a standby.".into());
     } else {
         steps.push(format!(

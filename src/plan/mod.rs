@@ -3,6 +3,7 @@
 mod compare;
 pub mod control;
 mod derive;
+mod differ;
 pub mod disk;
 mod entries;
 pub mod keep;

@@ -56,7 +56,14 @@ pub fn types(g: &Ground<'_>) -> Vec<Found> {
         let what = format!("It is {} on the target and {} on the source.", word(t.kind), word(s.kind));
         refusal(what, "Make the target's like the source's, or remove it.").at(g.target.join(t.path))
     });
-    some(found.collect(), |n| format!("{n} more paths are of different types."))
+    let mut found: Vec<Found> = found.collect();
+    let version_dir = g.facts().source.control.version_dir();
+    let named = |path: &Path| rules::relation(path, &version_dir).is_some();
+    for odd in g.facts().trees.source.iter().filter(|e| e.kind != Kind::File && named(e.path)) {
+        let what = format!("It has a relation file's name, and is {}.", word(odd.kind));
+        found.push(refusal(what, "Look at the source first.").at(g.source.join(odd.path)));
+    }
+    some(found, |n| format!("{n} more paths are of different types."))
 }
 
 /// The directories that hold a side's files: the data directory, its WAL directory, its tablespaces.
@@ -206,7 +213,11 @@ pub fn tablespaces(g: &Ground<'_>) -> Vec<Found> {
     let trees = &g.facts().trees;
     let mut found = Vec::new();
     for (path, to) in totals::tablespaces(&trees.source) {
-        if trees.target.get(path).is_some() {
+        if let Some(ours) = trees.target.get(path) {
+            // made by both with the same number, or mapped elsewhere earlier
+            if ours.link.is_some_and(|link| link != to) {
+                found.extend(replayed(g, path, to));
+            }
             continue;
         }
         let Some(entry) = g.built.entries.iter().find(|e| e.path.as_path() == path) else { continue };
@@ -363,6 +374,21 @@ pub fn databases(g: &Ground<'_>) -> Vec<Found> {
         refusal(what, BEYOND_PG_REWIND).at(g.source.join(format!("base/{oid}")))
     })
     .collect()
+}
+
+/// Files of the source that would steer the target's recovery.
+pub fn signals(g: &Ground<'_>) -> Vec<Found> {
+    let path = Path::new("recovery.signal");
+    let copied =
+        g.built.entries.iter().any(|e| e.path.as_path() == path && matches!(e.action, Action::Copy { .. }));
+    if !copied || g.options.standby.is_some() {
+        return Vec::new();
+    }
+    let what = "The source has a recovery.signal, which is copied: the target would recover and then promote itself.";
+    vec![
+        warning(what, "Leave it behind with --keep recovery.signal, or use --standby.")
+            .at(g.source.join(path)),
+    ]
 }
 
 pub fn keep(g: &Ground<'_>) -> Vec<Found> {

@@ -77,7 +77,7 @@ impl Found {
     }
 }
 
-const POINTS: [Point; 27] = [
+const POINTS: [Point; 29] = [
     ("target-stopped", "No server runs on the target.", sides::target_stopped),
     ("source-stopped", "No server runs on the source.", sides::source_stopped),
     ("source-state", "The source's state is one that can be copied.", sides::source_state),
@@ -112,6 +112,8 @@ const POINTS: [Point; 27] = [
         files::permissions,
     ),
     ("databases", "Every database of the source arrives whole.", files::databases),
+    ("signals", "No file of the source makes the target promote itself.", files::signals),
+    ("secrets", "The plan holds no password.", sides::secrets),
     ("keep", "Every --keep names something.", files::keep),
 ];
 

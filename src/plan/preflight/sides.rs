@@ -214,12 +214,16 @@ pub fn lineage(g: &Ground<'_>) -> Vec<Found> {
     unproven
         .map(|u| {
             let side = if u.missing_on == Role::Target { "target" } else { "source" };
+            let what = format!(
+                "From {} to {} timeline {} could not be compared record by record, as the {side}'s WAL is gone",
+                u.from, u.to, u.timeline
+            );
+            if matches!(g.facts().relation, Relation::Twins { .. }) {
+                let what = format!("{what}: the two may have parted even earlier.");
+                return refusal(what, "Use --compare, which compares all relation files with the stopped source.");
+            }
             warning(
-                format!(
-                    "From {} to {} timeline {} could not be compared record by record, as the {side}'s WAL is gone: that \
-                     both have the same past is what their histories say.",
-                    u.from, u.to, u.timeline
-                ),
+                format!("{what}: that both have the same past is what their histories say."),
                 "If two servers may have been promoted to the same timeline, use --compare.",
             )
         })
@@ -242,6 +246,22 @@ pub fn twins(g: &Ground<'_>) -> Vec<Found> {
         what,
         "The plan starts from there. Both sides' archives of this timeline hold different WAL: keep them apart.",
     )]
+}
+
+pub fn secrets(g: &Ground<'_>) -> Vec<Found> {
+    let has = |text: &str| text.to_ascii_lowercase().contains("password");
+    let urls = g
+        .options
+        .standby
+        .as_deref()
+        .and_then(|s| s.split_once("://"))
+        .and_then(|(_, rest)| rest.split_once('@'));
+    let in_url = urls.is_some_and(|(user, _)| user.contains(':'));
+    if !(in_url || g.options.standby.as_deref().is_some_and(has)) {
+        return Vec::new();
+    }
+    let what = "The connection string of --standby holds a password, and a stored plan holds it too.";
+    vec![warning(what, "Use a passfile, or keep the plan where nobody else reads it.")]
 }
 
 /// Where pg_rewind's choice is unsound, its way is refused.

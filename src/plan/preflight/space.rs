@@ -22,8 +22,7 @@ pub fn space(g: &Ground<'_>) -> Vec<Found> {
             found.push(refusal(what, "Make room.").at(path));
         } else if free < with_undo {
             let what = format!(
-                "The filesystem has {free} bytes free: enough for the rewind ({needed}), not for an undo store beside it \
-                 ({with_undo})."
+                "The filesystem has room for the rewind ({needed} bytes), not for an undo store beside it ({with_undo} bytes)."
             );
             found.push(
                 warning(what, "Put the store elsewhere with --undo-dir, or do without it with --no-undo.")
