@@ -429,6 +429,9 @@ fn killed_at_random_moments() {
     say(&format!("killed_at_random_moments: {rounds} kills: {counts:?}"));
 }
 
+/// What a plan's edit is refused with, and the edit.
+type Edit<'a> = (&'a str, &'a dyn Fn(&mut serde_json::Value));
+
 #[test]
 fn refused_before_anything_is_written() {
     let pair = Bundled::new("basic-18");
@@ -463,7 +466,6 @@ fn refused_before_anything_is_written() {
 
     // edited, with the identity that belongs to what it says now
     let plan: serde_json::Value = serde_json::from_slice(&fs::read(pair.at("plan.json")).unwrap()).unwrap();
-    type Edit<'a> = (&'a str, &'a dyn Fn(&mut serde_json::Value));
     let edits: [Edit<'_>; 4] = [
         ("upwards", &|p| p["entries"][0]["path"] = "../../etc/passwd".into()),
         ("another one", &|p| {
@@ -591,7 +593,7 @@ fn no_link_leads_outside() {
         let elsewhere = base.join("elsewhere");
         fs::rename(base.join(link), &elsewhere).unwrap();
         std::os::unix::fs::symlink(&elsewhere, base.join(link)).unwrap();
-        let before = tree(&[elsewhere.clone()]);
+        let before = tree(std::slice::from_ref(&elsewhere));
         let failed = apply(&plan, &options(), &disk, &Progress::default()).unwrap_err();
         assert!(!failed.halfway, "{link}: {failed}");
         let mut after = tree(&[elsewhere]);

@@ -11,6 +11,7 @@ use crate::plan::{self, Plan, PlanError, PlanOptions, load};
 use crate::report::{dto, json, words};
 use crate::rewind::quiet::{self, quiet};
 use crate::rewind::{Options, Outcome, RealDisk, SyncMethod, apply};
+use crate::source::space::free;
 
 /// More threads wait for each other on most disks.
 pub const THREADS: u16 = 4;
@@ -80,18 +81,16 @@ pub fn run(args: &ApplyArgs, console: &Console) -> Result<u8, Failure> {
         ),
         other => other.into(),
     })?;
-    if let Some(what) = difference(&stored, &plan) {
+    if let Some(what) = difference(args, &stored, &plan) {
         return Err(Failure::new(
             exit::REFUSED,
-            format!(
-                "the plan, made anew, is another one: {what}. One of the two directories has changed since, or the plan \
-                 was. Make a new plan and look at it."
-            ),
+            format!("the plan, made anew, is another one. {what} Make a new plan and look at it."),
         ));
     }
     if let Some(check) = plan.refusals().next() {
         return Err(Failure::new(exit::REFUSED, format!("{} {}", check.what, check.advice)));
     }
+    room(args, &plan, &target)?;
     let disk = RealDisk::new();
     let stopped = settle(args, &plan, &target, &disk, console)?;
     ask(args, &plan, &target)?;
@@ -136,36 +135,45 @@ pub fn afterwards(target: &Path, outcome: &Outcome, console: &Console) {
     console.note(&format!("forkpoint undo {shown} --discard removes that directory"));
 }
 
-/// What of a plan is different now. Where the directories lie does not count, nor do words of checks that passed, which
-/// tell of free space and the like.
-fn difference(stored: &Plan, made: &Plan) -> Option<&'static str> {
-    let bare = |plan: &Plan| {
-        let mut plan = plan.clone();
-        plan.id = String::new();
-        plan.preflight = Vec::new();
-        plan.next_steps = Vec::new();
-        let here = Path::new("/");
-        for side in [&mut plan.target, &mut plan.source] {
-            side.path = here.into();
-            side.wal_directory = side.wal_directory.as_ref().map(|_| here.into());
+/// What of a plan is different now, in so many sentences at most. Where the user says that a directory lies elsewhere by
+/// now, its path does not count.
+fn difference(args: &ApplyArgs, stored: &Plan, made: &Plan) -> Option<String> {
+    const SENTENCES: usize = 5;
+    let mut stored = stored.clone();
+    for (given, was, is) in
+        [(&args.target, &mut stored.target, &made.target), (&args.source, &mut stored.source, &made.source)]
+    {
+        if given.is_some() {
+            was.path = is.path.clone();
+            was.wal_directory.clone_from(&is.wal_directory);
         }
-        plan
-    };
-    let (stored, made) = (bare(stored), bare(made));
-    if stored == made {
-        return None;
     }
-    Some(if stored.target != made.target {
-        "the target stands elsewhere"
-    } else if stored.source != made.source {
-        "the source stands elsewhere"
-    } else if stored.entries != made.entries {
-        "other files or blocks would be changed"
-    } else if (&stored.backup_label, &stored.control) != (&made.backup_label, &made.control) {
-        "the replay would start or end elsewhere"
-    } else {
-        "its figures differ"
-    })
+    let changes = stored.changes(made);
+    let shown = changes.get(..changes.len().min(SENTENCES)).unwrap_or_default().join(" ");
+    (!changes.is_empty()).then_some(shown)
+}
+
+/// Refuses where the undo store would not fit beside the target.
+fn room(args: &ApplyArgs, plan: &Plan, target: &Path) -> Result<(), Failure> {
+    if args.no_undo || args.undo_dir.is_some() {
+        return Ok(());
+    }
+    for filesystem in &plan.totals.filesystems {
+        let at = target.join(filesystem.at.as_path());
+        let needed = filesystem.needed_with_undo;
+        let Some((_, free)) = free(&at, &[]).into_iter().next().filter(|(_, free)| *free < needed) else {
+            continue;
+        };
+        let text = format!(
+            "{} has {} free, and with the undo store {} are needed. Make room, give a directory on another filesystem with \
+             --undo-dir, or do without the way back with --no-undo.",
+            words::path(&at),
+            words::bytes(free),
+            words::bytes(needed)
+        );
+        return Err(Failure::new(exit::REFUSED, text));
+    }
+    Ok(())
 }
 
 /// A target that was not shut down has to be left alone for a while, and the user has to vouch for it.

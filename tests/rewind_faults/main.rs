@@ -253,7 +253,7 @@ fn every_call_of_an_apply() {
 
 #[test]
 fn every_call_with_fsync() {
-    every_point(&stage(|o| o.sync = SyncMethod::Fsync), "fsync", 3);
+    every_point(&stage(|o| o.sync = SyncMethod::Fsync), "fsync", 1);
 }
 
 #[test]
