@@ -106,7 +106,13 @@ pub fn for_replay(g: &Ground<'_>) -> Vec<Found> {
             g.replay_start.redo,
             names(&missing)
         );
-        found.push(refusal(what, "Give an archive that has it with --wal-archive, or copy the source anew."));
+        let advice = if g.options.compare {
+            "Give an archive that has it with --wal-archive, or copy the source anew."
+        } else {
+            "Give an archive that has it with --wal-archive, or use --compare: replay then starts at the last checkpoint \
+             of the stopped source."
+        };
+        found.push(refusal(what, advice));
     }
     if !removed.is_empty() {
         let what = format!(
