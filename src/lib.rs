@@ -12,6 +12,7 @@ pub mod names;
 pub mod pg;
 pub mod plan;
 pub mod report;
+pub mod rewind;
 pub mod rows;
 pub mod scan;
 pub mod source;

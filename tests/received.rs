@@ -1,6 +1,11 @@
 //! A standby that was killed with WAL past the divergence, none of which had reached its files: on real servers, that it
 //! may follow once that WAL is set aside, as the report says, and that its rows are then the source's.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test that fails here has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test that fails here has failed"
+)]
 
 mod common;
 

@@ -20,6 +20,8 @@ use forkpoint::pg::{BLOCK_SIZE, Lsn, Major, RelFile, SegmentSize, WalName};
 use forkpoint::rows::{
     self, Align, Column, Settings as RowSettings, ToastPointer, ToastSource, Type, TypeKind, Types,
 };
+use forkpoint::rewind::journal;
+use forkpoint::rewind::manifest::{Manifest, Pointer};
 use forkpoint::scan::collect::Changed;
 use forkpoint::scan::run::Collector;
 use forkpoint::source::leftovers::{BackupLabel, Postmaster, parse_tablespace_map};
@@ -533,6 +535,25 @@ pub fn settings(data: &[u8]) {
 /// A replication slot's state file.
 pub fn slots(data: &[u8]) {
     let _ = replication_slots::Slot::parse(data).map(|s| s.is_physical());
+}
+
+/// Journal, manifest and pointer of an undo store. The journal also with right lengths and CRCs, which chance does not
+/// find: each line of the input is one record's payload.
+pub fn store(data: &[u8]) {
+    let _ = Manifest::parse(data);
+    let _ = Pointer::parse(data);
+    let mut framed = Vec::new();
+    for payload in data.split(|b| *b == b'\n') {
+        framed.extend((payload.len() as u32).to_le_bytes());
+        framed.extend(crc32c::crc32c(payload).to_le_bytes());
+        framed.extend(payload);
+    }
+    for bytes in [data, &framed] {
+        if let Ok(read) = journal::parse(bytes) {
+            assert!(read.length <= bytes.len() && read.performed <= read.items.len());
+            assert_eq!(journal::parse(&bytes[..read.length]), Ok(read));
+        }
+    }
 }
 
 /// Detection and decoding of compressed WAL, at most 1 MiB of it.

@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::{
-    blocks, completions, controldata, demo, man, plan, report, schema, snapshots, timelines, waldump,
+    apply, blocks, completions, controldata, demo, man, plan, report, resume, schema, snapshots, status,
+    timelines, undo, waldump,
 };
 use crate::diagnosis::engine;
 use crate::facts::Unseen;
@@ -47,6 +48,14 @@ pub enum Command {
     Blocks(blocks::BlocksArgs),
     /// What a rewind would do, by reading alone: a summary, and the whole plan as JSON
     Plan(plan::PlanArgs),
+    /// Carries a plan out; it can be interrupted at any time, resumed, and undone
+    Apply(apply::ApplyArgs),
+    /// Completes an interrupted apply
+    Resume(resume::ResumeArgs),
+    /// Puts a rewound data directory back to what it was
+    Undo(undo::UndoArgs),
+    /// Whether a data directory is half-way through a rewind, and what can be done now
+    Status(status::StatusArgs),
     /// Which of several snapshots of the old primary can follow the source
     Snapshots(snapshots::SnapshotsArgs),
     /// The JSON Schema of an output

@@ -189,6 +189,10 @@ fn update(bar: &ProgressBar, progress: &Progress) {
         Phase::Naming => "naming relations",
         Phase::ReadingPages => "looking at the target's pages",
         Phase::Concluding => "concluding",
+        Phase::Rewinding => "rewinding",
+        Phase::Syncing => "syncing",
+        Phase::Verifying => "reading back",
+        Phase::Undoing => "putting back",
     });
     bar.set_length(total);
     bar.set_position(done);

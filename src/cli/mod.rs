@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod apply;
 pub mod args;
 pub mod blocks;
 pub mod completions;
@@ -11,9 +12,13 @@ pub mod man;
 pub mod output;
 pub mod plan;
 pub mod report;
+pub mod resume;
+mod rewinding;
 pub mod schema;
 pub mod snapshots;
+pub mod status;
 pub mod timelines;
+pub mod undo;
 pub mod waldump;
 
 use std::ffi::OsString;
@@ -36,7 +41,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
         complain(&format!(
-            "a bug{place}: {text}. Nothing in the data directories was written; please report it with the command that you ran."
+            "a bug{place}: {text}. {}; please report it with the command that you ran.",
+            rewinding::after_a_bug()
         ));
     }));
     let args: Vec<OsString> = args.into_iter().collect();
@@ -72,6 +78,10 @@ fn run(args: Vec<OsString>) -> Result<u8, Failure> {
         Command::Timelines(args) => timelines::run(&args, &console),
         Command::Blocks(args) => blocks::run(args, &console),
         Command::Plan(args) => plan::run(&args, &console),
+        Command::Apply(args) => apply::run(&args, &console),
+        Command::Resume(args) => resume::run(&args, &console),
+        Command::Undo(args) => undo::run(&args, &console),
+        Command::Status(args) => status::run(&args, &console),
         Command::Snapshots(args) => snapshots::run(args, &console),
         Command::Schema(args) => schema::run(&args, &console),
         Command::Completions(args) => completions::run(&args, &console),

@@ -6,7 +6,7 @@ use super::console::Console;
 use super::exit::{self, Failure};
 use super::output::Output;
 use crate::plan::Plan;
-use crate::report::{blocks, dto, json, snapshots, timelines};
+use crate::report::{blocks, dto, json, rewind, snapshots, timelines};
 
 /// Arguments of `forkpoint schema`.
 #[derive(Debug, Args)]
@@ -27,6 +27,8 @@ pub enum Of {
     Plan,
     /// `snapshots --format json`
     Snapshots,
+    /// `status --format json`
+    Status,
     /// `timelines --format json`
     Timelines,
     /// `waldump --format jsonl`, of one line
@@ -40,6 +42,7 @@ pub fn run(args: &SchemaArgs, console: &Console) -> Result<u8, Failure> {
         Of::Blocks => dto::schema::<blocks::Report<'static>>(),
         Of::Plan => dto::schema::<Plan>(),
         Of::Snapshots => dto::schema::<snapshots::Report>(),
+        Of::Status => dto::schema::<rewind::Report>(),
         Of::Timelines => dto::schema::<timelines::Report>(),
         Of::Waldump => crate::dump::json::schema(),
     };

@@ -538,7 +538,7 @@ impl Plan {
 }
 
 /// 64-bit identifiers as decimal strings.
-pub(super) mod decimal {
+pub(crate) mod decimal {
     use serde::{Deserialize, Deserializer, Serializer};
 
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]

@@ -9,6 +9,7 @@ pub mod dto;
 pub mod json;
 pub mod markdown;
 pub mod plan;
+pub mod rewind;
 pub mod snapshots;
 pub mod text;
 pub mod timelines;

@@ -15,6 +15,10 @@ pub enum Phase {
     Naming = 4,
     Concluding = 5,
     ReadingPages = 6,
+    Rewinding = 7,
+    Syncing = 8,
+    Verifying = 9,
+    Undoing = 10,
 }
 
 /// Shared between the engine and whoever watches it.
@@ -81,6 +85,10 @@ impl Progress {
             3 => Phase::ScanningSource,
             4 => Phase::Naming,
             6 => Phase::ReadingPages,
+            7 => Phase::Rewinding,
+            8 => Phase::Syncing,
+            9 => Phase::Verifying,
+            10 => Phase::Undoing,
             _ => Phase::Concluding,
         }
     }

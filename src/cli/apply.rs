@@ -1,0 +1,238 @@
+//! `forkpoint apply`.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::console::Console;
+use super::exit::{self, Failure};
+use super::rewinding::{absolute, before, changing, confirm, failed};
+use crate::plan::{self, Plan, PlanError, PlanOptions, load};
+use crate::report::{dto, json, words};
+use crate::rewind::quiet::{self, quiet};
+use crate::rewind::{Options, Outcome, RealDisk, SyncMethod, apply};
+use crate::source::space::free;
+
+/// More threads wait for each other on most disks.
+pub const THREADS: u16 = 4;
+
+/// Arguments of `forkpoint apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The file that forkpoint plan -o wrote
+    pub plan: PathBuf,
+    /// The target, if it lies elsewhere by now
+    #[arg(long, value_name = "DIR")]
+    pub target: Option<PathBuf>,
+    /// The source, if it lies elsewhere by now
+    #[arg(long, value_name = "DIR")]
+    pub source: Option<PathBuf>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Where the undo store is made; beside the target if not given
+    #[arg(long, value_name = "DIR")]
+    pub undo_dir: Option<PathBuf>,
+    /// Keep nothing of what changes: there is no way back, and an interruption can only be resumed
+    #[arg(long)]
+    pub no_undo: bool,
+    /// How what was written reaches the disk
+    #[arg(long, value_enum, default_value = "syncfs", conflicts_with = "no_sync")]
+    pub sync_method: Method,
+    /// Do not wait for the target's files to reach the disk (the undo store's always do)
+    #[arg(long)]
+    pub no_sync: bool,
+    /// Read back what was written
+    #[arg(long)]
+    pub verify: bool,
+    /// No server runs on the target, on no machine, although its control file says that it was not shut down
+    #[arg(long)]
+    pub target_is_stopped: bool,
+    /// Threads that copy
+    #[arg(long, value_name = "N", default_value_t = THREADS, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: u16,
+}
+
+/// As `--sync-method` of pg_rewind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Method {
+    /// Each file and directory by itself
+    Fsync,
+    /// Each filesystem as a whole, then what was written
+    Syncfs,
+}
+
+/// Runs the command.
+pub fn run(args: &ApplyArgs, console: &Console) -> Result<u8, Failure> {
+    let stored = load(&args.plan).map_err(|error| {
+        let status = if matches!(error, load::LoadError::Io { .. }) { exit::INPUT } else { exit::REFUSED };
+        Failure::new(status, format!("{}: {error}", words::path(&args.plan)))
+    })?;
+    let target = absolute(args.target.as_deref().unwrap_or(stored.target.path.as_path()))?;
+    let source = absolute(args.source.as_deref().unwrap_or(stored.source.path.as_path()))?;
+    let undo_dir = args.undo_dir.as_deref().map(absolute).transpose()?;
+    let options: PlanOptions = stored.options.clone();
+    let made = console
+        .watch(|progress| plan::make((&target, &source), &options, usize::from(args.threads), progress));
+    let (diagnosis, plan) = made.map_err(|error| match error {
+        PlanError::NotNeeded { line, .. } => Failure::new(
+            exit::REFUSED,
+            format!("the plan does not fit any more: nothing has to be rewound. {line}"),
+        ),
+        other => other.into(),
+    })?;
+    if let Some(what) = difference(args, &stored, &plan) {
+        return Err(Failure::new(
+            exit::REFUSED,
+            format!("the plan, made anew, is another one. {what} Make a new plan and look at it."),
+        ));
+    }
+    if let Some(check) = plan.refusals().next() {
+        return Err(Failure::new(exit::REFUSED, format!("{} {}", check.what, check.advice)));
+    }
+    room(args, &plan, &target)?;
+    let disk = RealDisk::new();
+    let stopped = settle(args, &plan, &target, &disk, console)?;
+    ask(args, &plan, &target)?;
+    let mut report = Vec::new();
+    json::write(&dto::Report::from(&diagnosis), &mut report)
+        .map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
+    let sync = match (args.no_sync, args.sync_method) {
+        (true, _) => SyncMethod::None,
+        (_, Method::Fsync) => SyncMethod::Fsync,
+        (_, Method::Syncfs) => SyncMethod::Syncfs,
+    };
+    let options = Options {
+        undo: !args.no_undo,
+        undo_dir,
+        sync,
+        threads: usize::from(args.threads),
+        verify: args.verify,
+        target_is_stopped: stopped,
+        report: Some(report),
+        ..Options::default()
+    };
+    changing();
+    let result = console.watch(|progress| apply(&plan, &options, &disk, progress));
+    let outcome = result.map_err(|error| failed(&error, &target, !args.no_undo))?;
+    console.note(&format!("the rewind of {} is finished", words::path(&target)));
+    afterwards(&target, &outcome, console);
+    for step in &plan.next_steps {
+        console.note(step);
+    }
+    Ok(exit::DONE)
+}
+
+/// Says where the way back is.
+pub fn afterwards(target: &Path, outcome: &Outcome, console: &Console) {
+    let shown = words::path(target);
+    if outcome.undo {
+        console.note(&format!(
+            "until a server is started on it, forkpoint undo {shown} puts it back; what it had before is in {}",
+            words::path(&outcome.store)
+        ));
+    }
+    console.note(&format!("forkpoint undo {shown} --discard removes that directory"));
+}
+
+/// What of a plan is different now, in so many sentences at most. Where the user says that a directory lies elsewhere by
+/// now, its path does not count.
+fn difference(args: &ApplyArgs, stored: &Plan, made: &Plan) -> Option<String> {
+    const SENTENCES: usize = 5;
+    let mut stored = stored.clone();
+    for (given, was, is) in
+        [(&args.target, &mut stored.target, &made.target), (&args.source, &mut stored.source, &made.source)]
+    {
+        if given.is_some() {
+            was.path = is.path.clone();
+            was.wal_directory.clone_from(&is.wal_directory);
+        }
+    }
+    let changes = stored.changes(made);
+    let shown = changes.get(..changes.len().min(SENTENCES)).unwrap_or_default().join(" ");
+    (!changes.is_empty()).then_some(shown)
+}
+
+/// Refuses where the undo store would not fit beside the target.
+fn room(args: &ApplyArgs, plan: &Plan, target: &Path) -> Result<(), Failure> {
+    if args.no_undo || args.undo_dir.is_some() {
+        return Ok(());
+    }
+    for filesystem in &plan.totals.filesystems {
+        let at = target.join(filesystem.at.as_path());
+        let needed = filesystem.needed_with_undo;
+        let Some((_, free)) = free(&at, &[]).into_iter().next().filter(|(_, free)| *free < needed) else {
+            continue;
+        };
+        let text = format!(
+            "{} has {} free, and with the undo store {} are needed. Make room, give a directory on another filesystem with \
+             --undo-dir, or do without the way back with --no-undo.",
+            words::path(&at),
+            words::bytes(free),
+            words::bytes(needed)
+        );
+        return Err(Failure::new(exit::REFUSED, text));
+    }
+    Ok(())
+}
+
+/// A target that was not shut down has to be left alone for a while, and the user has to vouch for it.
+fn settle(
+    args: &ApplyArgs,
+    plan: &Plan,
+    target: &Path,
+    disk: &RealDisk,
+    console: &Console,
+) -> Result<bool, Failure> {
+    if plan.target.state.starts_with("shut down") {
+        return Ok(false);
+    }
+    let seconds = quiet::WATCH.as_secs();
+    console.note(&format!("the target was not shut down: watching it for {seconds} s"));
+    let still =
+        console.watch(|progress| quiet(disk, target, quiet::WATCH, progress)).map_err(|e| before(&e))?;
+    if !still {
+        return Err(Failure::new(
+            exit::REFUSED,
+            format!(
+                "the control file or WAL of {} changed while it was watched: a server runs on it, perhaps on another \
+                 machine. Stop it first.",
+                words::path(target)
+            ),
+        ));
+    }
+    if !args.target_is_stopped {
+        let lines = [format!(
+            "The control file of {} says \"{}\". Nothing changed in it for {seconds} s, but a server on another machine \
+             with the same storage cannot be seen from here.",
+            words::path(target),
+            plan.target.state
+        )];
+        confirm(&lines, "stopped", "Say with --target-is-stopped that no server runs on it.")?;
+    }
+    Ok(true)
+}
+
+/// The typed confirmation.
+fn ask(args: &ApplyArgs, plan: &Plan, target: &Path) -> Result<(), Failure> {
+    if args.yes {
+        return Ok(());
+    }
+    let lost = match (plan.loss.commits, plan.loss.at_least) {
+        (None, _) => "Committed transactions are discarded; how many is not known.".to_owned(),
+        (Some(0), false) => "No committed transaction is discarded.".to_owned(),
+        (Some(n), false) => format!("{} discarded.", words::counted(n, "committed transaction")),
+        (Some(n), true) => format!("At least {} discarded.", words::counted(n, "committed transaction")),
+    };
+    let mut lines = vec![
+        format!("{} becomes like {}.", words::path(target), words::path(plan.source.path.as_path())),
+        lost,
+    ];
+    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if args.no_undo {
+        lines.push("Nothing is kept: there is no way back.".into());
+        confirm(&lines, "no undo", "Say with --yes that it may go on without asking.")?;
+        lines.truncate(1);
+    }
+    confirm(&lines, &name, "Say with --yes that it may go on without asking.")
+}

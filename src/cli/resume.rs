@@ -1,0 +1,45 @@
+//! `forkpoint resume`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::console::Console;
+use super::exit::{self, Failure};
+use super::rewinding::{absolute, changing, failed};
+use crate::report::words;
+use crate::rewind::{Going, RealDisk, resume, status};
+
+/// Arguments of `forkpoint resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// Data directory whose rewind was interrupted
+    pub target: PathBuf,
+    /// Where the undo store was made, if the directory does not say
+    #[arg(long, value_name = "DIR")]
+    pub undo_dir: Option<PathBuf>,
+    /// Threads that copy
+    #[arg(long, value_name = "N", default_value_t = super::apply::THREADS, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: u16,
+    /// Read back what was written
+    #[arg(long)]
+    pub verify: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &ResumeArgs, console: &Console) -> Result<u8, Failure> {
+    let target = absolute(&args.target)?;
+    let undo_dir = args.undo_dir.as_deref().map(absolute).transpose()?;
+    let going = Going { threads: usize::from(args.threads), verify: args.verify, ..Going::default() };
+    changing();
+    let disk = RealDisk::new();
+    let result = console.watch(|progress| resume(&target, undo_dir.as_deref(), &going, &disk, progress));
+    let outcome = result.map_err(|error| {
+        let status = status(&target, undo_dir.as_deref(), &disk).ok();
+        let undo = status.and_then(|s| s.rewind).is_some_and(|r| r.no_undo.is_none());
+        failed(&error, &target, undo)
+    })?;
+    console.note(&format!("the rewind of {} is finished", words::path(&target)));
+    super::apply::afterwards(&target, &outcome, console);
+    Ok(exit::DONE)
+}

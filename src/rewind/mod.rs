@@ -1,0 +1,33 @@
+//! Carrying a plan out: no interruption and no regret costs the cluster.
+//!
+//! The order: lock; checks; a store beside the data directory, synced; a pointer to it in the target; the control file
+//! set aside; batches, each kept before it changes; everything synced; the control file back. `journal` says how far it
+//! got, and everything may be done twice. [`disk`] is the only way to the filesystem, [`real`] the real one.
+
+pub mod apply;
+mod capture;
+mod checks;
+mod control;
+mod copy;
+pub mod disk;
+pub mod error;
+mod hash;
+pub mod journal;
+pub mod manifest;
+mod ops;
+mod places;
+mod pointer;
+pub mod quiet;
+pub mod real;
+pub mod status;
+mod store;
+pub mod undo;
+mod work;
+
+pub use apply::{Going, Options, Outcome, apply, resume};
+pub use error::{Failed, Trouble};
+pub use manifest::SyncMethod;
+pub use real::RealDisk;
+pub use status::{State, Status, status};
+pub use undo::{discard, undo};
+pub use work::Limits;

@@ -1,0 +1,408 @@
+//! The undo store: a directory beside the data directory, which holds all that is needed to go on and to go back.
+//!
+//! `manifest.json` (written last: without it nothing was changed), `plan.json`, `report.json`, `journal`, `pack` (parts
+//! of files that are changed in place), `pg_control`, `moved/` (files under their paths), `reserve` (room for the way
+//! back on a full disk), `lock`. Parts of it that have to lie on other filesystems are annexes.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::disk::{
+    Access, At, Disk, DiskFile, Kind, Root, absent_is_none, exists, read_small, sync_dir, write_all_at,
+};
+use super::error::{Doing, Trouble, refuse};
+use super::journal::{self, Journal, Record};
+use super::manifest::{self, Annex, Manifest};
+use super::places::Side;
+use crate::plan::Plan;
+
+/// Behind the data directory's name.
+const SUFFIX: &str = ".forkpoint";
+/// Largest journal that is read.
+const JOURNAL_LIMIT: u64 = 8 << 30;
+/// Largest plan that is read.
+const PLAN_LIMIT: u64 = 4 << 30;
+/// Bytes that are given up when the way back begins, so that its journal has room on a full disk.
+const RESERVE: usize = 1 << 20;
+/// Only the owner sees what is kept.
+pub const DIRECTORY_MODE: u32 = 0o700;
+/// Of files in the store.
+pub const FILE_MODE: u32 = 0o600;
+
+/// An open store, locked.
+pub struct Store {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its directory.
+    pub root: Root,
+    /// What it is of.
+    pub manifest: Manifest,
+    /// What was done so far.
+    pub journal: Journal,
+    /// `moved` of the store itself and of each annex, and the link that the annex is for.
+    moved: Vec<(Option<PathBuf>, Root)>,
+    /// Directories of the target, and the `moved` that their files can be renamed into.
+    fitting: Vec<(Root, Root)>,
+    log: Box<dyn DiskFile>,
+    log_length: u64,
+    pack: Box<dyn DiskFile>,
+    pack_length: u64,
+    _lock: Box<dyn Any + Send + Sync>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// What a new store holds from the start.
+pub struct Contents<'a> {
+    /// What it is of; its annexes are put in.
+    pub manifest: Manifest,
+    /// The plan as JSON.
+    pub plan: &'a [u8],
+    /// The report as JSON.
+    pub report: Option<&'a [u8]>,
+    /// The target's control file.
+    pub control: &'a [u8],
+    /// The journal's first record.
+    pub begin: Record,
+}
+
+/// The store's name for a data directory.
+pub fn name(target: &Path) -> OsString {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(SUFFIX);
+    name
+}
+
+fn put(
+    disk: &dyn Disk,
+    root: Root,
+    dir: &Path,
+    name: &str,
+    content: &[u8],
+) -> Result<Box<dyn DiskFile>, Trouble> {
+    let full = dir.join(name);
+    let file = disk.create(At::new(root, name), FILE_MODE).doing("could not be made", &full)?;
+    write_all_at(&*file, content, 0).doing("could not be written", &full)?;
+    file.sync().doing("could not be synced", &full)?;
+    Ok(file)
+}
+
+/// Locks a directory's lock file or the directory itself.
+pub fn lock(disk: &dyn Disk, at: At<'_>, path: &Path) -> Result<Box<dyn Any + Send + Sync>, Trouble> {
+    match disk.lock(at).doing("could not be locked", path)? {
+        Some(lock) => Ok(lock),
+        None => {
+            refuse(format!("{}: another forkpoint works on it. Wait until it has ended.", path.display()))
+        }
+    }
+}
+
+impl Store {
+    /// Makes a store in `parent`, where nothing of that name may be, and syncs it.
+    pub fn create(
+        disk: &dyn Disk,
+        parent: (Root, &Path),
+        name: &Path,
+        target: &Side,
+        contents: Contents<'_>,
+    ) -> Result<Self, Trouble> {
+        let path = parent.1.join(name);
+        disk.mkdir(At::new(parent.0, name), DIRECTORY_MODE).doing("could not be made", &path)?;
+        let root = disk.sub_root(At::new(parent.0, name)).doing("could not be opened", &path)?;
+        put(disk, root, &path, "lock", b"")?;
+        let held = lock(disk, At::new(root, "lock"), &path)?;
+        put(disk, root, &path, "plan.json", contents.plan)?;
+        if let Some(report) = contents.report {
+            put(disk, root, &path, "report.json", report)?;
+        }
+        put(disk, root, &path, "pg_control", contents.control)?;
+        if contents.manifest.undo {
+            // not zeros: a filesystem that compresses would keep nothing
+            let filler: Vec<u8> =
+                (0..RESERVE as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+            put(disk, root, &path, "reserve", &filler)?;
+        }
+        let pack = put(disk, root, &path, "pack", b"")?;
+        let bytes = encode(&path, &contents.begin)?;
+        let log = put(disk, root, &path, "journal", &bytes)?;
+        disk.mkdir(At::new(root, "moved"), DIRECTORY_MODE).doing("could not be made", &path)?;
+        let mut moved = vec![(None, sub(disk, root, &path, "moved")?)];
+        let mut manifest = contents.manifest;
+        if manifest.undo {
+            for (link, behind) in &target.links {
+                if !disk.same_mount(root, *behind).doing("could not be looked at", link)?
+                    && let Some((annex, at)) = make_annex(disk, target, link, *behind)?
+                {
+                    moved.push((Some(link.clone()), at));
+                    manifest.annexes.push(annex);
+                }
+            }
+        }
+        let text = serde_json::to_vec_pretty(&manifest)
+            .map_err(|e| Trouble::Store { path: path.clone(), what: e.to_string() })?;
+        put(disk, root, &path, "manifest.json.new", &text)?;
+        sync_dir(disk, At::new(root, "")).doing("could not be synced", &path)?;
+        disk.rename(At::new(root, "manifest.json.new"), At::new(root, "manifest.json"))
+            .doing("could not be renamed", &path)?;
+        sync_dir(disk, At::new(root, "")).doing("could not be synced", &path)?;
+        sync_dir(disk, At::new(parent.0, "")).doing("could not be synced", parent.1)?;
+        let journal =
+            journal::parse(&bytes).map_err(|error| Trouble::Journal { path: path.clone(), error })?;
+        let log_length = bytes.len() as u64;
+        let fitting = Vec::new();
+        let mut store = Self {
+            path,
+            root,
+            manifest,
+            journal,
+            moved,
+            fitting,
+            log,
+            log_length,
+            pack,
+            pack_length: 0,
+            _lock: held,
+        };
+        store.attach(disk, target)?;
+        Ok(store)
+    }
+
+    /// Opens a store that is there.
+    pub fn open(disk: &dyn Disk, path: &Path) -> Result<Self, Trouble> {
+        let root = disk.open_root(path).doing("could not be opened", path)?;
+        let held = lock(disk, At::new(root, "lock"), path)?;
+        let (manifest, journal) = read(disk, root, path)?;
+        let log = disk.open(At::new(root, "journal"), Access::Write).doing("could not be opened", path)?;
+        let pack = disk.open(At::new(root, "pack"), Access::Write).doing("could not be opened", path)?;
+        let mut moved = vec![(None, sub(disk, root, path, "moved")?)];
+        for annex in &manifest.annexes {
+            let at = annex.path.as_path();
+            let opened = disk.open_root(at).doing("could not be opened", at)?;
+            moved.push((Some(annex.link.as_path().to_owned()), sub(disk, opened, at, "moved")?));
+        }
+        let log_length = journal.length as u64;
+        let pieces = journal.items.iter().filter_map(|item| match &item.before {
+            journal::Before::Packed { pieces, .. } => pieces.last(),
+            _ => None,
+        });
+        let pack_length = pieces.map(|p| p.at.saturating_add(p.length)).max().unwrap_or(0);
+        Ok(Self {
+            path: path.to_owned(),
+            root,
+            manifest,
+            journal,
+            moved,
+            fitting: Vec::new(),
+            log,
+            log_length,
+            pack,
+            pack_length,
+            _lock: held,
+        })
+    }
+
+    /// The plan in it.
+    pub fn plan(&self, disk: &dyn Disk) -> Result<Plan, Trouble> {
+        let bytes = read_small(disk, At::new(self.root, "plan.json"), PLAN_LIMIT)
+            .doing("could not be read", &self.path.join("plan.json"))?;
+        let damaged = |what| Trouble::Store { path: self.path.clone(), what };
+        let plan = Plan::from_json(&bytes).map_err(|e| damaged(format!("plan.json: {e}")))?;
+        if plan.id != self.manifest.plan {
+            return Err(damaged("plan.json is another plan than the manifest names".into()));
+        }
+        Ok(plan)
+    }
+
+    /// Appends a record, which is safe when this returns.
+    pub fn append(&mut self, record: &Record) -> Result<(), Trouble> {
+        let path = self.path.join("journal");
+        let bytes = encode(&path, record)?;
+        // what an interrupted write left behind the last record
+        self.log.set_len(self.log_length).doing("could not be written", &path)?;
+        write_all_at(&*self.log, &bytes, self.log_length).doing("could not be written", &path)?;
+        self.log.sync().doing("could not be synced", &path)?;
+        self.log_length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Appends bytes to the pack, and says where they lie in it.
+    pub fn keep(&mut self, bytes: &[u8]) -> Result<u64, Trouble> {
+        let at = self.pack_length;
+        write_all_at(&*self.pack, bytes, at).doing("could not be written", &self.path.join("pack"))?;
+        self.pack_length += bytes.len() as u64;
+        Ok(at)
+    }
+
+    /// Makes what was kept safe.
+    pub fn sync_pack(&self) -> Result<(), Trouble> {
+        self.pack.sync().doing("could not be synced", &self.path.join("pack"))
+    }
+
+    /// The pack, for reading.
+    pub fn pack(&self) -> &dyn DiskFile {
+        &*self.pack
+    }
+
+    /// Finds out which files of the target can be renamed into the store, and where to.
+    pub fn attach(&mut self, disk: &dyn Disk, target: &Side) -> Result<(), Trouble> {
+        self.fitting.clear();
+        for at in target.roots() {
+            for (link, root) in &self.moved {
+                let fits = link.as_deref().is_none_or(|l| target.behind(l) == Some(at));
+                if fits && disk.same_mount(*root, at).doing("could not be looked at", &self.path)? {
+                    self.fitting.push((at, *root));
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The `moved` directory that a file of the target can be renamed into.
+    pub fn moved_for(&self, target: &Side, path: &Path) -> Option<Root> {
+        let at = target.entry(path).root;
+        self.fitting.iter().find(|(root, _)| *root == at).map(|(_, moved)| *moved)
+    }
+
+    /// Where a file was moved to, if it was.
+    pub fn find_moved<'a>(&self, disk: &dyn Disk, path: &'a Path) -> Result<Option<At<'a>>, Trouble> {
+        for (_, root) in &self.moved {
+            let at = At::new(*root, path);
+            if absent_is_none(disk.metadata(at))
+                .doing("could not be looked at", &self.path.join(path))?
+                .is_some()
+            {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives up the room that was kept for the way back.
+    pub fn give_up_reserve(&self, disk: &dyn Disk) -> Result<(), Trouble> {
+        absent_is_none(disk.unlink(At::new(self.root, "reserve")))
+            .doing("could not be removed", &self.path.join("reserve"))?;
+        Ok(())
+    }
+
+    /// Removes the store and its annexes. The manifest goes last: without it a store is nothing.
+    pub fn remove(self, disk: &dyn Disk) -> Result<(), Trouble> {
+        for annex in &self.manifest.annexes {
+            let path = annex.path.as_path();
+            remove_directory(disk, path)?;
+        }
+        for name in disk.list(At::new(self.root, "")).doing("could not be listed", &self.path)? {
+            if name != "manifest.json" && name != "journal" && name != "lock" {
+                remove_all(disk, self.root, Path::new(&name), &self.path)?;
+            }
+        }
+        sync_dir(disk, At::new(self.root, "")).doing("could not be synced", &self.path)?;
+        remove_directory(disk, &self.path)
+    }
+}
+
+/// Manifest and journal of a store.
+pub fn read(disk: &dyn Disk, root: Root, path: &Path) -> Result<(Manifest, Journal), Trouble> {
+    let file = path.join("manifest.json");
+    let bytes = read_small(disk, At::new(root, "manifest.json"), manifest::LIMIT)
+        .doing("could not be read", &file)?;
+    let manifest = Manifest::parse(&bytes)
+        .map_err(|e| Trouble::Store { path: path.to_owned(), what: format!("manifest.json: {e}") })?;
+    let bytes = read_small(disk, At::new(root, "journal"), JOURNAL_LIMIT)
+        .doing("could not be read", &path.join("journal"))?;
+    let journal =
+        journal::parse(&bytes).map_err(|error| Trouble::Journal { path: path.to_owned(), error })?;
+    Ok((manifest, journal))
+}
+
+fn encode(path: &Path, record: &Record) -> Result<Vec<u8>, Trouble> {
+    journal::encode(record).map_err(|e| Trouble::Store { path: path.to_owned(), what: e.to_string() })
+}
+
+fn sub(disk: &dyn Disk, root: Root, path: &Path, name: &str) -> Result<Root, Trouble> {
+    disk.sub_root(At::new(root, name)).doing("could not be opened", &path.join(name))
+}
+
+/// A directory beside what a link leads to, if it can be made there on the same mount.
+fn make_annex(
+    disk: &dyn Disk,
+    target: &Side,
+    link: &Path,
+    behind: Root,
+) -> Result<Option<(Annex, Root)>, Trouble> {
+    let at = target.entry(link);
+    let full = target.path.join(link);
+    let text = disk.read_link(at).doing("could not be read", &full)?;
+    let to = full.parent().map_or_else(|| text.clone(), |p| p.join(&text));
+    let Some(parent) = to.parent() else { return Ok(None) };
+    let Ok(above) = disk.open_root(parent) else { return Ok(None) };
+    if !disk.same_mount(above, behind).doing("could not be looked at", parent)? {
+        return Ok(None);
+    }
+    let annex_name = PathBuf::from(name(&to));
+    let path = parent.join(&annex_name);
+    if disk.mkdir(At::new(above, &annex_name), DIRECTORY_MODE).is_err() {
+        return Ok(None);
+    }
+    let root = disk.sub_root(At::new(above, &annex_name)).doing("could not be opened", &path)?;
+    disk.mkdir(At::new(root, "moved"), DIRECTORY_MODE).doing("could not be made", &path)?;
+    sync_dir(disk, At::new(root, "")).doing("could not be synced", &path)?;
+    sync_dir(disk, At::new(above, "")).doing("could not be synced", parent)?;
+    let moved = sub(disk, root, &path, "moved")?;
+    let Ok(link) = crate::plan::path::RelPath::new(link.as_os_str().as_encoded_bytes()) else {
+        return Ok(None);
+    };
+    Ok(Some((Annex { link, path: path.as_path().into() }, moved)))
+}
+
+/// Makes the directories above `path`, and notes them all: one that is there may not be safe yet.
+pub fn make_parents(
+    disk: &dyn Disk,
+    root: Root,
+    path: &Path,
+    dirty: &mut BTreeSet<(Root, PathBuf)>,
+) -> std::io::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new(""));
+    if !dirty.insert((root, parent.to_owned())) || parent.as_os_str().is_empty() {
+        return Ok(());
+    }
+    make_parents(disk, root, parent, dirty)?;
+    if !exists(disk, At::new(root, parent))? {
+        disk.mkdir(At::new(root, parent), DIRECTORY_MODE)?;
+    }
+    Ok(())
+}
+
+/// Removes a directory and all that is in it; no error if it is not there.
+pub fn remove_directory(disk: &dyn Disk, path: &Path) -> Result<(), Trouble> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return refuse(format!("{} is no directory that can be removed", path.display()));
+    };
+    let above = disk.open_root(parent).doing("could not be opened", parent)?;
+    if exists(disk, At::new(above, name)).doing("could not be looked at", path)? {
+        remove_all(disk, above, Path::new(name), parent)?;
+        sync_dir(disk, At::new(above, "")).doing("could not be synced", parent)?;
+    }
+    Ok(())
+}
+
+fn remove_all(disk: &dyn Disk, root: Root, path: &Path, above: &Path) -> Result<(), Trouble> {
+    let at = At::new(root, path);
+    let full = above.join(path);
+    let Some(meta) = absent_is_none(disk.metadata(at)).doing("could not be looked at", &full)? else {
+        return Ok(());
+    };
+    if meta.kind != Kind::Directory {
+        return disk.unlink(at).doing("could not be removed", &full);
+    }
+    for name in disk.list(at).doing("could not be listed", &full)? {
+        remove_all(disk, root, &path.join(name), above)?;
+    }
+    disk.rmdir(at).doing("could not be removed", &full)
+}

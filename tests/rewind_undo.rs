@@ -1,0 +1,671 @@
+//! Rewinds on real filesystems: undone to the same bytes, modes, owners, times, links and extended attributes; killed at
+//! random moments; on a disk that fills up; refused where they must be.
+//!
+//! The program refuses to run as root. As root a test starts itself again as the user that servers run as.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+#[path = "rewind_faults/pair.rs"]
+mod pair;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
+
+use common::cluster::{Cluster, Mode};
+use common::{other_user, scratch};
+use forkpoint::plan::Plan;
+use forkpoint::rewind::disk::{Access, At, Disk, Xattrs};
+use forkpoint::rewind::{Going, Limits, Options, RealDisk, State, apply, resume, status, undo};
+use forkpoint::scan::progress::Progress;
+use pair::pairs;
+
+/// Set in a test's second process: the directory that it works in.
+const CHILD: &str = "FORKPOINT_TEST_CHILD";
+
+fn say(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+/// By another process: a program that is open for writing here, when a neighbouring test starts one of its own, is busy.
+fn copy_program(from: &Path, to: &Path) {
+    let output = Command::new("cp").arg(from).arg(to).output().unwrap();
+    common::assert_success("cp", &output);
+}
+
+/// The directory to work in, if this is the second process; the first one waits for it and is done.
+fn as_other_user(test: &str, place: &Path) -> Option<PathBuf> {
+    if let Some(place) = std::env::var_os(CHILD) {
+        return Some(place.into());
+    }
+    let Some((uid, gid)) = other_user() else { return Some(place.to_owned()) };
+    let controls = scratch();
+    for (name, bytes) in ["target", "source"].iter().zip(pair::CONTROLS.iter()) {
+        fs::write(controls.path().join(name), bytes).unwrap();
+        fs::set_permissions(controls.path().join(name), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    // where the build lies others may not look
+    let program = controls.path().join("test");
+    copy_program(&std::env::current_exe().unwrap(), &program);
+    let output = Command::new(&program)
+        .args([test, "--exact", "--nocapture"])
+        .env(CHILD, place)
+        .env(pair::CONTROLS_VARIABLE, controls.path())
+        .uid(uid)
+        .gid(gid)
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{test}: {}\n{}{text}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout)
+    );
+    for line in text.lines().filter(|line| line.contains(test)) {
+        say(line);
+    }
+    None
+}
+
+/// What is to be seen of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    mode: u32,
+    owner: (u32, u32),
+    modified: (i64, i64),
+    accessed: (i64, i64),
+    links: u64,
+    inode: u64,
+    content: Vec<u8>,
+    link: PathBuf,
+    xattrs: Xattrs,
+}
+
+/// All entries below some directories. The inodes of directories and the access times of links are left out: a
+/// directory that was removed is made again, and whoever reads a link changes its time.
+fn tree(roots: &[PathBuf]) -> BTreeMap<PathBuf, Seen> {
+    let disk = RealDisk::new();
+    let mut found = BTreeMap::new();
+    let mut todo = roots.to_vec();
+    while let Some(path) = todo.pop() {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let accessed = if meta.is_symlink() { (0, 0) } else { (meta.atime(), meta.atime_nsec()) };
+        let seen = Seen {
+            mode: meta.mode(),
+            owner: (meta.uid(), meta.gid()),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            accessed,
+            links: if meta.is_dir() { 0 } else { meta.nlink() },
+            inode: if meta.is_dir() { 0 } else { meta.ino() },
+            content: Vec::new(),
+            link: if meta.is_symlink() { fs::read_link(&path).unwrap() } else { PathBuf::new() },
+            xattrs: Xattrs::new(),
+        };
+        if meta.is_dir() {
+            todo.extend(fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
+        }
+        found.insert(path, seen);
+    }
+    // reading changes access times, also those of a file's other name
+    for (path, seen) in &mut found {
+        let meta = fs::symlink_metadata(path).unwrap();
+        if meta.is_file() {
+            seen.content = fs::read(path).unwrap();
+        }
+        if !meta.is_symlink() {
+            let root = disk.open_root(path.parent().unwrap()).unwrap();
+            let at = At::new(root, path.file_name().unwrap());
+            seen.xattrs = disk.open(at, Access::Read).unwrap().xattrs().unwrap();
+        }
+    }
+    found
+}
+
+fn assert_same(found: &BTreeMap<PathBuf, Seen>, expected: &BTreeMap<PathBuf, Seen>, what: &str) {
+    for path in found.keys().chain(expected.keys()) {
+        let short =
+            |seen: Option<&Seen>| seen.map(|s| Seen { content: vec![s.content.len() as u8], ..s.clone() });
+        let (a, b) = (found.get(path), expected.get(path));
+        assert!(a == b, "{what}: {}: found {:?}, expected {:?}", path.display(), short(a), short(b));
+    }
+}
+
+fn build(base: &Path) -> (pair::Pair, Plan) {
+    let disk = RealDisk::new();
+    let made = pair::build(&disk, base, |from, to| fs::hard_link(base.join(from), base.join(to)).unwrap());
+    // a hole, and one name more outside of the directory for a file that is removed
+    fs::hard_link(base.join("data/base/5/200"), base.join("outside")).unwrap();
+    let plan = pair::plan(&disk, &made);
+    (made, plan)
+}
+
+fn options() -> Options {
+    Options {
+        limits: Limits { operations: 6, packed: 50_000, unsynced: 60_000 },
+        threads: 3,
+        ..Options::default()
+    }
+}
+
+#[test]
+fn undone_to_the_last_attribute() {
+    let place = scratch();
+    let Some(base) = as_other_user("undone_to_the_last_attribute", place.path()) else { return };
+    let (made, plan) = build(&base);
+    let disk = RealDisk::new();
+    let mut entries = 0;
+    let mut kept = 0;
+    for verify in [false, true] {
+        // reading changes access times where they are older than the change; then no more
+        tree(&made.belongs());
+        let before = tree(&made.belongs());
+        let options = Options { verify, ..options() };
+        apply(&plan, &options, &disk, &Progress::default()).unwrap();
+        for (path, content) in pair::expected() {
+            assert_eq!(fs::read(made.target().join(path)).unwrap(), content, "{path}");
+        }
+        for path in pair::GONE {
+            assert!(fs::symlink_metadata(made.target().join(path)).is_err(), "{path}");
+        }
+        let conf = fs::metadata(made.target().join("postgresql.conf")).unwrap();
+        let was = &before[&made.target().join("postgresql.conf")];
+        assert_eq!((conf.mode(), conf.uid(), conf.gid()), (was.mode, was.owner.0, was.owner.1));
+        let state = status(&made.target(), None, &disk).unwrap();
+        assert_eq!(state.state, State::Done);
+        undo(&made.target(), None, &disk, &Progress::default()).unwrap();
+        assert_same(&tree(&made.belongs()), &before, "undone");
+        (entries, kept) = (before.len(), was.xattrs.len());
+    }
+    say(&format!("undone_to_the_last_attribute: {entries} entries; extended attributes: {kept}"));
+}
+
+/// A filesystem in a file, mounted; `None` where that is not possible.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(place: &Path, megabytes: u64) -> Option<Self> {
+        let (image, at) = (place.join("image"), place.join("mounted"));
+        fs::create_dir(&at).unwrap();
+        fs::File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
+        let ran = |command: &mut Command| command.output().is_ok_and(|o| o.status.success());
+        let made = ran(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-b", "4096"]).arg(&image));
+        if !made || !ran(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&at)) {
+            return None;
+        }
+        let (uid, gid) = other_user().unwrap_or((0, 0));
+        chown(&at, Some(uid), Some(gid)).unwrap();
+        Some(Self(at))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg(&self.0).output());
+    }
+}
+
+#[test]
+fn a_small_filesystem_that_fills_up() {
+    let test = "a_small_filesystem_that_fills_up";
+    let mut place = std::env::var_os(CHILD).map_or_else(|| scratch().keep(), PathBuf::from);
+    let mut mounted = None;
+    if std::env::var_os(CHILD).is_none() {
+        mounted = other_user().and_then(|_| Mounted::new(&place, 16));
+        let Some(at) = &mounted else {
+            say(&format!("{test}: skipped: only root can mount a filesystem, and here even root cannot"));
+            fs::remove_dir_all(&place).unwrap();
+            return;
+        };
+        place.clone_from(&at.0);
+    }
+    if let Some(base) = as_other_user(test, &place) {
+        let disk = RealDisk::new();
+        let mut full = 0;
+        let mut done = 0;
+        for room in (0..).map(|n| n * 48 * 1024) {
+            let base = base.join(format!("try-{room}"));
+            fs::create_dir(&base).unwrap();
+            let (made, plan) = build(&base);
+            tree(&made.belongs());
+            let before = tree(&made.belongs());
+            let filler = base.join("filler");
+            fill(&filler, room);
+            match apply(&plan, &options(), &disk, &Progress::default()) {
+                Ok(_) => done += 1,
+                Err(failed) => {
+                    full += 1;
+                    let text = failed.to_string();
+                    assert!(text.contains("No space left"), "{room}: {text}");
+                    if status(&made.target(), None, &disk).unwrap().state != State::None {
+                        if full % 2 == 0 {
+                            fs::remove_file(&filler).unwrap();
+                            let going = Going { limits: options().limits, ..Going::default() };
+                            resume(&made.target(), None, &going, &disk, &Progress::default()).unwrap();
+                            for (path, content) in pair::expected() {
+                                assert_eq!(fs::read(made.target().join(path)).unwrap(), content, "{path}");
+                            }
+                        }
+                        undo(&made.target(), None, &disk, &Progress::default())
+                            .unwrap_or_else(|e| panic!("{room}: undo: {e}"));
+                    }
+                    assert_same(&tree(&made.belongs()), &before, &format!("room for {room} bytes"));
+                }
+            }
+            fs::remove_dir_all(&base).unwrap();
+            if done == 2 {
+                break;
+            }
+        }
+        assert!(full > 5, "{full}");
+        say(&format!(
+            "{test}: {full} amounts of room on a real filesystem, undone while it was full or resumed"
+        ));
+    }
+    drop(mounted);
+    if std::env::var_os(CHILD).is_none() {
+        fs::remove_dir_all(place.parent().unwrap()).unwrap();
+    }
+}
+
+/// Fills the filesystem and leaves `room` bytes.
+fn fill(filler: &Path, room: u64) {
+    let mut file = fs::File::create(filler).unwrap();
+    let chunk = vec![0xA5; 64 * 1024];
+    for size in [chunk.len(), 4096] {
+        while file.write_all(&chunk[..size]).is_ok() {}
+    }
+    let length = file.metadata().unwrap().len();
+    file.set_len(length.saturating_sub(room)).unwrap();
+    file.sync_all().unwrap();
+}
+
+/// A bundled pair that the servers' user owns, with a copy of the program that it may run.
+struct Bundled {
+    place: tempfile::TempDir,
+}
+
+impl Bundled {
+    fn new(scenario: &str) -> Self {
+        let place = scratch();
+        let me = Self { place };
+        pairs::unpack_to(scenario, me.place.path());
+        // a real cluster's directories; the packs keep no owner
+        let mut todo = vec![me.place.path().to_owned()];
+        while let Some(path) = todo.pop() {
+            let meta = fs::symlink_metadata(&path).unwrap();
+            if let Some((uid, gid)) = other_user() {
+                std::os::unix::fs::lchown(&path, Some(uid), Some(gid)).unwrap();
+            }
+            if meta.is_dir() {
+                todo.extend(fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
+            }
+        }
+        copy_program(Path::new(env!("CARGO_BIN_EXE_forkpoint")), &me.at("forkpoint"));
+        me
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.place.path().join(path)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(self.at("forkpoint"));
+        command.args(args).current_dir(self.place.path()).stdin(Stdio::null()).env("TZ", "UTC");
+        if let Some((uid, gid)) = other_user() {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs it and expects this exit status; gives both outputs.
+    fn ends(&self, args: &[&str], status: i32) -> String {
+        let output = self.run(args);
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(status), "{args:?}: {text}");
+        text
+    }
+
+    fn state(&self) -> String {
+        let text = self.ends(&["status", "target", "--format", "json"], 0);
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        json["state"].as_str().unwrap().to_owned()
+    }
+
+    /// The target without what is different in every run: access times, the time in backup_label and in the control
+    /// file with its CRC, the pointer.
+    fn result(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+        let mut found = BTreeMap::new();
+        for (path, seen) in tree(&[self.at("target")]) {
+            let name = path.strip_prefix(self.place.path()).unwrap().to_owned();
+            let mut content = seen.content;
+            if name.ends_with("forkpoint.state") {
+                continue;
+            }
+            if name.ends_with("backup_label") {
+                let text = String::from_utf8(content).unwrap();
+                content =
+                    text.lines().filter(|l| !l.starts_with("START TIME")).collect::<String>().into_bytes();
+            } else if name.ends_with("pg_control") {
+                content.drain(288..296);
+                content.drain(24..32);
+            }
+            found.insert(name, (seen.mode, content));
+        }
+        found
+    }
+
+    /// The target as undo has to leave it.
+    fn original(&self) -> BTreeMap<PathBuf, Seen> {
+        let mut found = tree(&[self.at("target")]);
+        for seen in found.values_mut() {
+            // diagnosing reads
+            seen.accessed = (0, 0);
+        }
+        found
+    }
+}
+
+#[test]
+fn killed_at_random_moments() {
+    let pair = Bundled::new("basic-18");
+    let before = pair.original();
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    let apply = ["apply", "plan.json", "--yes", "-q"];
+    let start = Instant::now();
+    pair.ends(&apply, 0);
+    let whole = start.elapsed();
+    let expected = pair.result();
+    assert_eq!(pair.state(), "done");
+    pair.ends(&["undo", "target"], 0);
+    assert_same(&pair.original(), &before, "undone");
+
+    let rounds = std::env::var("FORKPOINT_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(24u32);
+    let mut counts = BTreeMap::<&str, u32>::new();
+    let mut seed = u64::from(std::process::id()) | 1;
+    for round in 0..rounds {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // deriving the plan takes a part of the time, and nothing happens in it
+        let wait = whole.mul_f64((seed >> 40) as f64 / f64::from(1 << 24));
+        let mut child = pair.command(&apply).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(wait);
+        let _ = child.kill();
+        let killed = child.wait().unwrap().signal() == Some(9);
+        let what = format!("round {round}, killed {killed} after {wait:?} of {whole:?}");
+        let state = pair.state();
+        match state.as_str() {
+            "none" | "undone" => *counts.entry("before the first change").or_default() += 1,
+            "in_progress" if round % 3 == 0 => {
+                // killed once more, while it goes on
+                let mut child =
+                    pair.command(&["resume", "target", "-q"]).stderr(Stdio::null()).spawn().unwrap();
+                std::thread::sleep(wait / 8);
+                let _ = child.kill();
+                child.wait().unwrap();
+                pair.ends(&["resume", "target", "-q"], 0);
+                assert!(pair.result() == expected, "{what}: resumed");
+                *counts.entry("half-way, resumed after a second kill").or_default() += 1;
+            }
+            "in_progress" if round % 3 == 1 => {
+                pair.ends(&["resume", "target", "-q"], 0);
+                assert!(pair.result() == expected, "{what}: resumed");
+                *counts.entry("half-way, resumed").or_default() += 1;
+            }
+            "in_progress" => *counts.entry("half-way, undone").or_default() += 1,
+            "done" => *counts.entry("finished").or_default() += 1,
+            other => panic!("{what}: {other}"),
+        }
+        if !matches!(state.as_str(), "none" | "undone") {
+            pair.ends(&["undo", "target", "-q"], 0);
+        }
+        assert_same(&pair.original(), &before, &what);
+    }
+    say(&format!("killed_at_random_moments: {rounds} kills: {counts:?}"));
+}
+
+/// What a plan's edit is refused with, and the edit.
+type Edit<'a> = (&'a str, &'a dyn Fn(&mut serde_json::Value));
+
+#[test]
+fn refused_before_anything_is_written() {
+    let pair = Bundled::new("basic-18");
+    let before = pair.original();
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    let apply = ["apply", "plan.json", "--yes"];
+    let refused = |args: &[&str], status: i32, words: &str| {
+        let text = pair.ends(args, status);
+        assert!(text.contains(words), "{args:?}: {text}");
+        assert_same(&pair.original(), &before, words);
+        assert!(!pair.at("target.forkpoint").exists(), "{args:?}");
+    };
+    refused(&["apply", "plan.json"], 4, "no terminal");
+    refused(&["resume", "target"], 4, "no rewind of");
+    refused(&["undo", "target"], 4, "no rewind of");
+    refused(&["apply", "plan.json", "--yes", "--undo-dir", "target/base"], 4, "inside one of the two");
+    refused(&["apply", "plan.json", "--yes", "--undo-dir", "source"], 4, "inside one of the two");
+    refused(&["apply", "no.json", "--yes"], 3, "no.json");
+    if other_user().is_some() {
+        let root = Command::new(env!("CARGO_BIN_EXE_forkpoint"))
+            .args(apply)
+            .current_dir(pair.place.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&root.stderr);
+        assert!(root.status.code() == Some(4) && text.contains("root"), "{text}");
+        assert_same(&pair.original(), &before, "root");
+    } else {
+        say("refused_before_anything_is_written: root is not tried: the test does not run as root");
+    }
+
+    // edited, with the identity that belongs to what it says now
+    let plan: serde_json::Value = serde_json::from_slice(&fs::read(pair.at("plan.json")).unwrap()).unwrap();
+    let edits: [Edit<'_>; 4] = [
+        ("upwards", &|p| p["entries"][0]["path"] = "../../etc/passwd".into()),
+        ("another one", &|p| {
+            p["entries"].as_array_mut().unwrap().pop();
+        }),
+        ("another one", &|p| {
+            let changed = p["entries"].as_array_mut().unwrap().iter_mut();
+            let entry = changed.filter(|e| e["action"]["change"]["blocks"][0].is_object()).last().unwrap();
+            entry["action"]["change"]["blocks"].as_array_mut().unwrap().pop();
+        }),
+        ("another one", &|p| p["min_recovery_point"]["lsn"] = "0/10".into()),
+    ];
+    for (words, edit) in edits {
+        let mut edited = plan.clone();
+        edit(&mut edited);
+        let mut bytes = serde_json::to_vec(&edited).unwrap();
+        if let Ok(plan) = serde_json::from_slice::<Plan>(&bytes) {
+            bytes = serde_json::to_vec(&plan.sealed()).unwrap();
+        }
+        fs::write(pair.at("edited.json"), bytes).unwrap();
+        refused(&["apply", "edited.json", "--yes"], 4, words);
+    }
+    let mut unsealed = plan.clone();
+    unsealed["min_recovery_point"]["lsn"] = "0/10".into();
+    fs::write(pair.at("edited.json"), serde_json::to_vec(&unsealed).unwrap()).unwrap();
+    refused(&["apply", "edited.json", "--yes"], 4, "changed after it was made");
+
+    // a server runs, as far as its lock file says
+    let mut sleeper =
+        Command::new("sleep").arg("60").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut ended = Vec::new();
+    for side in ["target", "source"] {
+        let file = pair.at(side).join("postmaster.pid");
+        fs::write(&file, format!("{}\n{}\n", sleeper.id(), pair.at(side).display())).unwrap();
+        ended.push((side, pair.run(&apply).status.code()));
+        fs::remove_file(&file).unwrap();
+    }
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    assert_eq!(ended, [("target", Some(4)), ("source", Some(4))]);
+    assert!(!pair.at("target.forkpoint").exists());
+
+    // another forkpoint works on it
+    let root = RealDisk::new();
+    let at = root.open_root(&pair.at("target")).unwrap();
+    let held = root.lock(At::new(at, "")).unwrap();
+    let text = pair.ends(&apply, 4);
+    assert!(held.is_some() && text.contains("another forkpoint"), "{text}");
+    drop(held);
+
+    // something of the target is different by now
+    fs::write(pair.at("target/PG_VERSION.bak"), "18\n").unwrap();
+    pair.ends(&apply, 4);
+    fs::remove_file(pair.at("target/PG_VERSION.bak")).unwrap();
+}
+
+#[test]
+fn stopped_by_a_signal_and_resumed() {
+    let pair = Bundled::new("basic-18");
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    let start = Instant::now();
+    pair.ends(&["apply", "plan.json", "--yes", "-q"], 0);
+    let whole = start.elapsed();
+    let expected = pair.result();
+    pair.ends(&["undo", "target", "-q"], 0);
+    let mut halfway = 0;
+    for n in 0..40u32 {
+        let mut child = pair.command(&["apply", "plan.json", "--yes"]);
+        let child = child.stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(whole.mul_f64(0.5 + f64::from(n) / 80.0));
+        let pid = rustix::process::Pid::from_child(&child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        match (output.status.code(), pair.state().as_str()) {
+            (Some(130), "none" | "undone") => continue,
+            (Some(5), "in_progress") => {
+                halfway += 1;
+                assert!(text.contains("forkpoint resume") && text.contains("forkpoint undo"), "{text}");
+                let says = pair.ends(&["status", "target"], 0);
+                assert!(says.contains("half-way"), "{says}");
+                pair.ends(&["resume", "target", "-q"], 0);
+                assert!(pair.result() == expected);
+            }
+            (Some(0), "done") => {}
+            other => panic!("{other:?}: {text}"),
+        }
+        pair.ends(&["undo", "target", "-q"], 0);
+        if halfway >= 3 {
+            break;
+        }
+    }
+    say(&format!("stopped_by_a_signal_and_resumed: {halfway} times half-way"));
+}
+
+#[test]
+fn discarded_on_request_only() {
+    let pair = Bundled::new("basic-18");
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    pair.ends(&["apply", "plan.json", "--yes", "-q", "--sync-method", "fsync", "--verify"], 0);
+    let text = pair.ends(&["status", "target"], 0);
+    assert!(text.contains("finished") && text.contains("target.forkpoint"), "{text}");
+    let wal = fs::read_dir(pair.at("target.forkpoint/moved/pg_wal")).unwrap().count();
+    assert!(wal > 0 && pair.at("target.forkpoint/report.json").exists());
+    pair.ends(&["undo", "target", "--discard"], 4);
+    assert!(pair.at("target.forkpoint").exists());
+    pair.ends(&["undo", "target", "--discard", "--yes"], 0);
+    assert!(!pair.at("target.forkpoint").exists() && !pair.at("target/forkpoint.state").exists());
+    assert_eq!(pair.state(), "none");
+    let names: Vec<OsString> =
+        fs::read_dir(pair.place.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(names.iter().all(|n| !n.to_string_lossy().ends_with(".previous")), "{names:?}");
+}
+
+#[test]
+fn no_link_leads_outside() {
+    let place = scratch();
+    let Some(base) = as_other_user("no_link_leads_outside", place.path()) else { return };
+    let disk = RealDisk::new();
+    for (n, link) in ["data/base/5", "data/base", "data/pg_tblspc"].into_iter().enumerate() {
+        let base = base.join(n.to_string());
+        fs::create_dir(&base).unwrap();
+        let (made, plan) = build(&base);
+        // after the plan was made a directory becomes a link to one that looks the same
+        let elsewhere = base.join("elsewhere");
+        fs::rename(base.join(link), &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, base.join(link)).unwrap();
+        let before = tree(std::slice::from_ref(&elsewhere));
+        let failed = apply(&plan, &options(), &disk, &Progress::default()).unwrap_err();
+        assert!(!failed.halfway, "{link}: {failed}");
+        let mut after = tree(&[elsewhere]);
+        for (path, seen) in &mut after {
+            seen.accessed = before[path].accessed;
+        }
+        assert_same(&after, &before, link);
+        assert_eq!(status(&made.target(), None, &disk).unwrap().state, State::None);
+    }
+}
+
+#[test]
+fn a_server_that_used_the_result_ends_the_way_back() {
+    let test = "a_server_that_used_the_result_ends_the_way_back";
+    let installed = common::installed().into_iter().rev();
+    let Some(server) = installed.into_iter().find(|s| s.major != "19" && common::cluster::whole(s)) else {
+        say(&format!("{test}: skipped: no PostgreSQL with client programs is installed"));
+        return;
+    };
+    let old = Cluster::init(&server, &[]);
+    old.start();
+    old.sql("CREATE TABLE t AS SELECT g AS a, 'common' AS b FROM generate_series(1, 1000) g");
+    let new = old.standby();
+    new.start();
+    new.wait_for(&old);
+    new.promote();
+    old.sql("UPDATE t SET b = 'lost' WHERE a % 2 = 0; CREATE TABLE only_old (x int)");
+    new.sql("UPDATE t SET b = 'kept' WHERE a % 3 = 0; CREATE TABLE only_new (x int); CHECKPOINT");
+    let port = new.sql("SHOW port");
+    old.stop(Mode::Fast);
+    new.stop(Mode::Fast);
+    let program = old.dir().join("forkpoint");
+    copy_program(Path::new(env!("CARGO_BIN_EXE_forkpoint")), &program);
+    let run = |args: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(args).current_dir(old.dir()).stdin(Stdio::null());
+        if let Some((uid, gid)) = other_user() {
+            command.uid(uid).gid(gid);
+        }
+        let output = command.output().unwrap();
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), text)
+    };
+    let conninfo = format!("host={} port={port} user=postgres", new.dir().display());
+    let source = new.pgdata();
+    let (status, text) =
+        run(&["plan", "data", source.to_str().unwrap(), "--standby", &conninfo, "-o", "plan.json"]);
+    assert_eq!(status, Some(0), "{text}");
+    let (status, text) = run(&["apply", "plan.json", "--yes", "--verify"]);
+    assert_eq!(status, Some(0), "{text}");
+    new.start();
+    old.start();
+    new.sql("INSERT INTO only_new VALUES (1)");
+    old.wait_for(&new);
+    for query in [
+        "SELECT md5(string_agg(a || b, ',' ORDER BY a)) FROM t",
+        "SELECT count(*) FROM only_new",
+        "SELECT to_regclass('only_old') IS NULL",
+    ] {
+        assert_eq!(old.sql(query), new.sql(query), "{query}");
+    }
+    let (status, text) = run(&["status", "data"]);
+    assert!(status == Some(0) && text.contains("a server has used the result"), "{text}");
+    let (status, text) = run(&["undo", "data"]);
+    assert!(status == Some(4) && text.contains("replay has begun"), "{text}");
+    assert_eq!(old.sql("SELECT count(*) FROM only_new"), "1");
+    say(&format!("{test}: ran with PostgreSQL {}", server.major));
+}
