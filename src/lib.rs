@@ -6,6 +6,7 @@ pub mod cli;
 pub mod diagnosis;
 pub mod facts;
 pub mod findings;
+pub mod lost;
 pub mod names;
 pub mod pg;
 pub mod report;

@@ -6,17 +6,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files outside `source/` that may open files for reading, and why.
-const MAY_READ: [(&str, &str); 5] = [
+const MAY_READ: [(&str, &str); 6] = [
     ("names/disk.rs", "blocks of catalogs, by `pread`"),
     ("report/timezone.rs", "the time zone of TZ, as the C library reads it"),
     ("cli/report.rs", "the server's log that --log names"),
     ("cli/output.rs", "whether -o lies inside a data directory"),
+    ("cli/folder.rs", "whether the directory that -o names is empty"),
     ("cli/demo.rs", "the bundled pair in a temporary directory"),
 ];
 
 /// Files that may write, make or remove something, and why.
-const MAY_WRITE: [(&str, &str); 4] = [
+const MAY_WRITE: [(&str, &str); 6] = [
     ("cli/output.rs", "what -o names"),
+    ("cli/folder.rs", "the directory that -o names"),
+    ("lost/scratch.rs", "scratch: what does not fit into memory, in nameless files"),
     ("cli/demo.rs", "the bundled pair in a temporary directory"),
     ("source/walset.rs", "scratch: unpacked segments in nameless files, the restore command's directory"),
     ("source/restore.rs", "runs the restore command in scratch"),

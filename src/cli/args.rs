@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::console::Console;
 use super::exit::{self, Failure};
-use super::{blocks, completions, controldata, demo, man, report, schema, snapshots, timelines};
+use super::{blocks, completions, controldata, demo, lost, man, report, schema, snapshots, timelines};
 use crate::diagnosis::engine;
 use crate::facts::Unseen;
 use crate::pg::SegmentSize;
@@ -43,6 +43,8 @@ pub enum Command {
     Timelines(timelines::TimelinesArgs),
     /// Every block that the target changed since the last common checkpoint
     Blocks(blocks::BlocksArgs),
+    /// The transactions that a rewind discards, with every row that they changed
+    Lost(lost::LostArgs),
     /// Which of several snapshots of the old primary can follow the source
     Snapshots(snapshots::SnapshotsArgs),
     /// The JSON Schema of an output

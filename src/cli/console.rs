@@ -188,6 +188,7 @@ fn update(bar: &ProgressBar, progress: &Progress) {
         Phase::ScanningSource => "reading the source's WAL",
         Phase::Naming => "naming relations",
         Phase::Concluding => "concluding",
+        Phase::Collecting => "collecting rows",
     });
     bar.set_length(total);
     bar.set_position(done);

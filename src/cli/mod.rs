@@ -7,6 +7,8 @@ pub mod console;
 pub mod controldata;
 pub mod demo;
 pub mod exit;
+pub mod folder;
+pub mod lost;
 pub mod man;
 pub mod output;
 pub mod report;
@@ -66,6 +68,7 @@ fn run(args: Vec<OsString>) -> Result<u8, Failure> {
         Command::Controldata(args) => controldata::run(&args, &console),
         Command::Timelines(args) => timelines::run(&args, &console),
         Command::Blocks(args) => blocks::run(args, &console),
+        Command::Lost(args) => lost::run(args, &console),
         Command::Snapshots(args) => snapshots::run(args, &console),
         Command::Schema(args) => schema::run(&args, &console),
         Command::Completions(args) => completions::run(&args, &console),

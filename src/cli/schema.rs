@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::output::Output;
-use crate::report::{blocks, dto, json, snapshots, timelines};
+use crate::report::{blocks, dto, json, lost, snapshots, timelines};
 
 /// Arguments of `forkpoint schema`.
 #[derive(Debug, Args)]
@@ -22,6 +22,8 @@ pub enum Of {
     Report,
     /// `blocks --format json`
     Blocks,
+    /// A line of `lost --format jsonl`
+    Lost,
     /// `snapshots --format json`
     Snapshots,
     /// `timelines --format json`
@@ -33,6 +35,7 @@ pub fn run(args: &SchemaArgs, console: &Console) -> Result<u8, Failure> {
     let schema = match args.of {
         Of::Report => dto::schema::<dto::Report<'static>>(),
         Of::Blocks => dto::schema::<blocks::Report<'static>>(),
+        Of::Lost => dto::schema::<lost::jsonl::Line>(),
         Of::Snapshots => dto::schema::<snapshots::Report>(),
         Of::Timelines => dto::schema::<timelines::Report>(),
     };

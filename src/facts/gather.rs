@@ -87,11 +87,13 @@ pub(crate) fn input(what: impl Into<String>, advice: impl Into<String>) -> Diagn
 }
 
 /// The side's own places first, then the other's where both have the same WAL.
-struct WithOther<'a> {
-    own: &'a WalSet,
-    other: &'a WalSet,
+pub struct WithOther<'a> {
+    /// The side's own places.
+    pub own: &'a WalSet,
+    /// The other side's.
+    pub other: &'a WalSet,
     /// Segments below this number end before the divergence.
-    common_below: u64,
+    pub common_below: u64,
 }
 
 impl Segments for WithOther<'_> {

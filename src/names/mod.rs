@@ -6,10 +6,10 @@
 
 pub mod blocks;
 pub mod disk;
-mod image;
+pub mod image;
 mod load;
 mod reader;
-mod redo;
+pub mod redo;
 pub mod replay;
 mod side;
 mod visibility;

@@ -14,6 +14,7 @@ pub enum Phase {
     ScanningSource = 3,
     Naming = 4,
     Concluding = 5,
+    Collecting = 6,
 }
 
 /// Shared between the engine and whoever watches it.
@@ -79,6 +80,7 @@ impl Progress {
             2 => Phase::ScanningTarget,
             3 => Phase::ScanningSource,
             4 => Phase::Naming,
+            6 => Phase::Collecting,
             _ => Phase::Concluding,
         }
     }
