@@ -63,6 +63,14 @@ macro_rules! on_every_major {
             fn words_for_ddl() {
                 on(super::ddl);
             }
+            #[test]
+            fn it_began_before_the_checkpoint() {
+                on(super::before_the_checkpoint);
+            }
+            #[test]
+            fn without_full_page_images() {
+                on(super::without_images);
+            }
         }
     )* };
 }
@@ -363,11 +371,13 @@ fn compare(what: &str, found: &[Change], expected: &[Change]) {
 }
 
 fn rows(server: &Server, case: Case) {
+    let toast = if case.wal_level == "logical" { "lz4" } else { "pglz" };
     let settings = [
         ("wal_level", case.wal_level),
         ("max_prepared_transactions", "5"),
-        ("default_toast_compression", "pglz"),
+        ("default_toast_compression", toast),
     ];
+    // 13 has one method
     let settings = if server.major == "13" { &settings[..2] } else { &settings[..] };
     let full = if case.wal_level == "logical" { "ALTER TABLE plain REPLICA IDENTITY FULL;" } else { "" };
     let mut pair = diverged(server, settings, &format!("{TABLES}{full}"));
@@ -542,6 +552,207 @@ fn ddl(server: &Server) {
     assert!(lines.iter().any(|l| l.ending == "decision_rollback"), "{what}");
 }
 
+fn before_the_checkpoint(server: &Server) {
+    let old = Cluster::init(server, &[]);
+    old.start();
+    old.sql("CREATE TABLE slow (id int PRIMARY KEY, v text); INSERT INTO slow SELECT i, 'v' FROM generate_series(1, 9) i");
+    let new = old.standby();
+    new.start();
+    let mut session = old.session("slow");
+    session.run(
+        &old,
+        "BEGIN; UPDATE slow SET v = 'early' WHERE id < 4; SAVEPOINT a; DELETE FROM slow WHERE id = 9",
+    );
+    for _ in 0..3 {
+        old.sql("SELECT pg_switch_wal(); CREATE TABLE IF NOT EXISTS filler (a int)");
+    }
+    old.sql("CHECKPOINT");
+    old.sql("SELECT pg_switch_wal(); INSERT INTO filler VALUES (1)");
+    new.wait_for(&old);
+    new.promote();
+    session.run(&old, "INSERT INTO slow VALUES (10, 'late'); COMMIT");
+    drop(session);
+    old.stop(Mode::Fast);
+    new.stop(Mode::Fast);
+    let what = format!("PostgreSQL {}", server.major);
+    let (target, source) = (old.pgdata(), new.pgdata());
+    let all = lines(&[], &target, &source);
+    assert!(all.last().unwrap().unseen.is_empty(), "{what}: {all:#?}");
+    let told: Vec<(String, String)> =
+        changes(&all).into_iter().filter(|c| c.1 == "public.slow").map(|c| (c.3, c.4)).collect();
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    let mut expected: Vec<_> = (1..4).map(|i| (format!("({i},v)"), format!("({i},early)"))).collect();
+    expected.extend([pair("(9,v)", ""), pair("", "(10,late)")]);
+    let sorted = |mut list: Vec<(String, String)>| {
+        list.sort();
+        list
+    };
+    assert_eq!(sorted(told), sorted(expected), "{what}");
+    // the WAL in which it began is gone on both sides
+    let report = report_json(&target, &source, false);
+    let checkpoint = report["last_common_checkpoint"]["lsn"].as_str().expect("a checkpoint").to_owned();
+    let (high, low) = checkpoint.split_once('/').unwrap();
+    let lsn = u64::from_str_radix(high, 16).unwrap() << 32 | u64::from_str_radix(low, 16).unwrap();
+    let first = format!("00000001{:08X}{:08X}", lsn >> 32, (lsn & 0xFFFF_FFFF) >> 20);
+    for dir in [&target, &source] {
+        for entry in std::fs::read_dir(dir.join("pg_wal")).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            if name.len() == 24 && name < first {
+                std::fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    }
+    let some = lines(&[], &target, &source);
+    let unseen = &some.last().unwrap().unseen;
+    assert!(unseen.iter().any(|u| u.contains("may have begun before the WAL at hand")), "{what}: {unseen:?}");
+    assert!(changes(&some).iter().any(|c| c.4 == "(10,late)"), "{what}: {some:#?}");
+}
+
+fn report_json(target: &Path, source: &Path, rows: bool) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forkpoint"));
+    command.args(["report", "--format", "json"]).arg(target).arg(source);
+    if rows {
+        command.arg("--rows");
+    }
+    let output = command.output().expect("forkpoint");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Where WAL has no full-page images, rows come from heap files.
+fn without_images(server: &Server) {
+    let mut pair =
+        diverged(server, &[("max_prepared_transactions", "5"), ("full_page_writes", "off")], TABLES);
+    let expected = pair.work(&[
+        "UPDATE many SET v = 'u' || id WHERE id % 3 = 0",
+        "DELETE FROM two WHERE a = 4",
+        "UPDATE big SET other = 1 WHERE id = 1",
+        "INSERT INTO plain VALUES ('x', NULL, 1)",
+    ]);
+    pair.old.sql("ROLLBACK PREPARED 'early gid'");
+    pair.stop(false);
+    let lines = lines(&[], &pair.old.pgdata(), &pair.new.pgdata());
+    compare(&format!("PostgreSQL {}, no images", server.major), &changes(&lines), &expected);
+    let sources: BTreeSet<_> = lines.iter().filter_map(|l| l.old_from.as_deref()).collect();
+    assert!(sources.contains("source"), "{sources:?}");
+}
+
+/// Records of RFC 4180; a quoted empty field is `Some("")`, an empty one `None`.
+fn csv(text: &str) -> Vec<Vec<Option<String>>> {
+    let (mut rows, mut row, mut field) = (Vec::new(), Vec::new(), None::<String>);
+    let mut chars = text.chars().peekable();
+    let mut quoted = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                field.get_or_insert_default().push('"');
+            }
+            '"' => {
+                quoted = !quoted;
+                field.get_or_insert_default();
+            }
+            ',' if !quoted => row.push(field.take()),
+            '\r' if !quoted => {}
+            '\n' if !quoted => {
+                row.push(field.take());
+                rows.push(std::mem::take(&mut row));
+            }
+            c => field.get_or_insert_default().push(c),
+        }
+    }
+    rows
+}
+
+#[test]
+fn several_databases_files_and_filters() {
+    let Some(server) = server("18").or_else(|| server("13")) else {
+        say("several_databases_files_and_filters: skipped, no PostgreSQL");
+        return;
+    };
+    let old = Cluster::init(&server, &[]);
+    old.start();
+    let odd = "it's \\ a \"db\"";
+    old.sql("CREATE DATABASE other");
+    old.sql(&format!("CREATE DATABASE \"{}\"", odd.replace('"', "\"\"")));
+    let tables = "CREATE SCHEMA \"S/x\"; CREATE TABLE \"S/x\".\"T a\" (\"Id\" int PRIMARY KEY, \"select\" text); \
+                  INSERT INTO \"S/x\".\"T a\" VALUES (1, 'one')";
+    old.sql(tables);
+    old.sql_in("other", tables);
+    let info = format!("dbname='{}'", odd.replace('\\', "\\\\").replace('\'', "\\'"));
+    old.sql_in(&info, tables);
+    let new = old.standby();
+    new.start();
+    new.wait_for(&old);
+    new.promote();
+    let work = "INSERT INTO \"S/x\".\"T a\" VALUES (2, ''), (3, NULL), (4, E'a,\"b\"\\n\\\\x'); \
+                UPDATE \"S/x\".\"T a\" SET \"select\" = 'uno' WHERE \"Id\" = 1";
+    for database in ["postgres", "other", &info] {
+        old.sql_in(database, work);
+    }
+    let select = "SELECT t::text FROM \"S/x\".\"T a\" t ORDER BY \"Id\"";
+    let recorded = old.sql(select);
+    old.stop(Mode::Fast);
+    new.stop(Mode::Fast);
+    let (target, source) = (old.pgdata(), new.pgdata());
+    let script = answer(&["--format", "sql"], &target, &source);
+    new.start();
+    new.sql(&script);
+    for database in ["postgres", "other", &info] {
+        assert_eq!(new.sql_in(database, select), recorded, "{database}");
+    }
+    new.stop(Mode::Fast);
+    // one file for each table
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path().join("rows");
+    answer(&["--format", "csv", "-o", folder.to_str().unwrap()], &target, &source);
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(files.len(), 3, "{files:?}");
+    for file in files {
+        let rows = csv(&std::fs::read_to_string(&file).unwrap());
+        let head: Vec<_> = rows[0].iter().map(|f| f.clone().unwrap()).collect();
+        assert_eq!(head, ["change", "xid", "time", "lsn", "complete", "Id", "select"]);
+        let values: Vec<_> =
+            rows[1..].iter().map(|r| (r[0].clone().unwrap(), r[5].clone().unwrap(), r[6].clone())).collect();
+        let row = |change: &str, id: &str, text: Option<&str>| {
+            (change.to_owned(), id.to_owned(), text.map(str::to_owned))
+        };
+        assert_eq!(
+            values,
+            [
+                row("insert", "2", Some("")),
+                row("insert", "3", None),
+                row("insert", "4", Some("a,\"b\"\n\\x")),
+                row("update_before", "1", Some("one")),
+                row("update_after", "1", Some("uno")),
+            ]
+        );
+    }
+    let again = forkpoint(&["--format", "csv", "-o", folder.to_str().unwrap()], &target, &source);
+    assert_eq!(again.status.code(), Some(2));
+    assert_eq!(forkpoint(&["--format", "csv"], &target, &source).status.code(), Some(2));
+    let inside = target.join("base/rows");
+    let refused = forkpoint(&["--format", "csv", "-o", inside.to_str().unwrap()], &target, &source);
+    assert_eq!(refused.status.code(), Some(4));
+    // filters
+    let all = lines(&[], &target, &source);
+    let xids: BTreeSet<u32> = all.iter().filter(|l| l.kind == "row").map(|l| l.xid).collect();
+    let xid = xids.first().unwrap().to_string();
+    let one = lines(&["--xid", &xid], &target, &source);
+    assert!(one.iter().filter(|l| l.kind == "row").all(|l| l.xid.to_string() == xid));
+    assert!(one.iter().any(|l| l.kind == "row"));
+    assert_eq!(changes(&lines(&["--table", "S/x.T a"], &target, &source)).len(), changes(&all).len());
+    assert_eq!(changes(&lines(&["--table", "other.S/x.T a"], &target, &source)).len(), 4);
+    assert_eq!(changes(&lines(&["--table", "nothing"], &target, &source)).len(), 0);
+    // the report's sum
+    let report = report_json(&target, &source, true);
+    assert_eq!(report["lost_rows"]["transactions"], 6, "{report}");
+    assert_eq!(report["lost_rows"]["complete"], true);
+    let of_table: Vec<_> = report["lost_rows"]["tables"].as_array().unwrap().iter().collect();
+    assert_eq!(of_table.len(), 3);
+    assert_eq!((&of_table[0]["inserted"], &of_table[0]["updated"]), (&3.into(), &1.into()));
+    assert_eq!(report_json(&target, &source, false)["lost_rows"], Value::Null);
+}
+
 #[test]
 fn a_million_rows_in_bounded_memory() {
     let Some(server) = server("18").or_else(|| server("13")) else {
@@ -603,6 +814,9 @@ fn tagged(tag: &Value) -> Option<u64> {
 
 #[test]
 fn captured_pairs_are_told_in_full() {
+    let schema = Command::new(env!("CARGO_BIN_EXE_forkpoint")).args(["schema", "lost"]).output().unwrap();
+    let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
     let mut compared = 0;
     for scenario in pairs::scenarios() {
         let truth = pairs::truth(&scenario);
@@ -619,6 +833,11 @@ fn captured_pairs_are_told_in_full() {
         }
         let output = forkpoint(&args, &target, &source);
         let text = String::from_utf8_lossy(&output.stdout);
+        for line in text.lines().take(300) {
+            let value: Value = serde_json::from_str(line).unwrap();
+            let errors: Vec<_> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
+            assert!(errors.is_empty(), "{scenario}: {errors:#?}\n{line}");
+        }
         let lines: Vec<Line> = text
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{scenario}: {e}: {line}")))

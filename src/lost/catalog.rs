@@ -17,6 +17,9 @@ use crate::pg::{BLOCK_SIZE, BlockNumber, Lsn, Major, Oid, RelFile, Xid};
 use super::fates::{Fate, Fates};
 use super::rowtypes::{AttributeRow, Catalog, CatalogRow, ClassRow, Layouts};
 
+/// So many versions of a catalog's rows are kept, some hundred megabytes at most.
+const MAX_VERSIONS: usize = 1 << 20;
+
 /// A place in WAL, as one transaction sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
@@ -99,6 +102,8 @@ pub struct Database<'a> {
     /// Transactions and subtransactions that changed the catalogs; once [`Self::finish`] was called, the top-level ones
     /// of those that were not rolled back.
     writers: HashSet<Xid>,
+    /// There were more versions than are kept.
+    pub is_cut: bool,
     /// What could not be read.
     pub problems: Vec<String>,
 }
@@ -109,14 +114,16 @@ impl<'a> Database<'a> {
         oid: Oid,
         name: String,
         disk: &'a DiskBlocks,
-        other: Option<&DiskBlocks>,
+        other: Option<&'a DiskBlocks>,
         tablespaces: impl Iterator<Item = Oid>,
     ) -> Self {
-        let tablespace = [DEFAULT_TABLESPACE]
-            .into_iter()
-            .chain(tablespaces)
-            .find(|spc| disk.has_database(*spc, oid))
-            .unwrap_or(DEFAULT_TABLESPACE);
+        let places: Vec<Oid> = [DEFAULT_TABLESPACE].into_iter().chain(tablespaces).collect();
+        let place = |disk: &DiskBlocks| places.iter().copied().find(|spc| disk.has_database(*spc, oid));
+        // one that is gone may be on the other side still
+        let (disk, tablespace) = match (place(disk), other.and_then(|other| Some((other, place(other)?)))) {
+            (None, Some(found)) => found,
+            (found, _) => (disk, found.unwrap_or(DEFAULT_TABLESPACE)),
+        };
         let mut database = Self {
             oid,
             tablespace,
@@ -130,6 +137,7 @@ impl<'a> Database<'a> {
             ended: Ended::new(disk),
             changes: Vec::new(),
             writers: HashSet::new(),
+            is_cut: false,
             problems: Vec::new(),
         };
         database.load(disk, other);
@@ -297,7 +305,15 @@ impl<'a> Database<'a> {
             }
             return;
         }
+        if table.versions.len() >= MAX_VERSIONS {
+            self.is_cut = true;
+            return;
+        }
         let Some(row) = self.layouts.read(catalog, bytes) else { return };
+        // system columns are the same in every table
+        if matches!(&row, CatalogRow::Attribute(row) if row.column.number <= 0) {
+            return;
+        }
         let index = table.versions.len();
         table.by_place.insert((block, number, xmin), index);
         table.by_key.entry(row.key()).or_default().push(index);

@@ -5,7 +5,6 @@ use std::io;
 use std::rc::Rc;
 
 use crate::names::BlockSource;
-use crate::pg::bytes::Bytes;
 use crate::pg::page::Page;
 use crate::pg::tuple::{Tuple, infomask};
 use crate::pg::{BLOCK_SIZE, Fork, Lsn, Major, Oid, RelFile, Xid};
@@ -19,6 +18,7 @@ use super::catalog::{Database, View};
 use super::fates::Fates;
 use super::heap::{Logged, Place, RowOp, row_ops};
 use super::model::{Change, Event, LostXact, Origin, RowChange, Shape, Version};
+use super::other::Moved;
 use super::pages::Pages;
 use super::rowtypes::oid;
 use super::shape::shape;
@@ -62,17 +62,6 @@ impl Three {
 struct Sums {
     system: BTreeMap<Rc<str>, Three>,
     nameless: BTreeMap<RelFile, Three>,
-}
-
-/// A sequence's last record.
-#[derive(Debug, Clone, Copy)]
-pub struct Moved {
-    /// `last_value`.
-    pub last_value: i64,
-    /// `is_called`.
-    pub is_called: bool,
-    /// Start of the record.
-    pub lsn: Lsn,
 }
 
 /// What to leave out.
@@ -152,7 +141,7 @@ pub struct State {
 
 impl Collect<'_, '_> {
     /// The lost transaction to which this one belongs, if its rows are wanted.
-    fn lost(&self, xid: Xid) -> Option<Xid> {
+    pub(super) fn lost(&self, xid: Xid) -> Option<Xid> {
         let top = self.fates.top(xid)?;
         self.by_xid.contains_key(&top).then_some(top)
     }
@@ -252,31 +241,6 @@ impl Collect<'_, '_> {
             Role::LargeObjects => self.large_object(record.lsn, top, rel, op),
             Role::Table => self.table_row(record, top, rel, change, op),
         }
-    }
-
-    fn large_object(&mut self, lsn: Lsn, top: Xid, rel: RelFile, op: RowOp) -> io::Result<()> {
-        let (place, tuple, removed) = match op {
-            RowOp::Insert { at, tuple, .. } => (at, tuple, false),
-            RowOp::Update { new, tuple, .. } => (new, tuple, false),
-            RowOp::Delete { at, .. } => (at, None, true),
-            _ => return Ok(()),
-        };
-        let tuple = match tuple {
-            Some(tuple) => Some(tuple),
-            None => self.pages.tuple(rel, place.0, place.1)?.map(|(tuple, _)| tuple),
-        };
-        let Some(tuple) = tuple else { return Ok(()) };
-        let Ok(row) = Tuple::read(&tuple) else { return Ok(()) };
-        let data = Bytes::new(row.data());
-        let (Ok(object), Ok(page)) = (data.u32_at(0), data.u32_at(4)) else { return Ok(()) };
-        let bytes = varlena_size(row.data().get(8..).unwrap_or_default());
-        let event = Event::LargeObject {
-            object,
-            page: Some(page as i32),
-            bytes: bytes.filter(|_| !removed),
-            removed,
-        };
-        self.event(top, lsn, event)
     }
 
     fn table_row(
@@ -410,7 +374,7 @@ impl Collect<'_, '_> {
         self.spool.push(top, &Entry::Row(Box::new(row)))
     }
 
-    fn event(&mut self, top: Xid, lsn: Lsn, event: Event) -> io::Result<()> {
+    pub(super) fn event(&mut self, top: Xid, lsn: Lsn, event: Event) -> io::Result<()> {
         self.words_before(top, lsn)?;
         if self.filter.tables.is_empty() { self.spool.push(top, &Entry::Event(lsn, event)) } else { Ok(()) }
     }
@@ -456,69 +420,6 @@ impl Collect<'_, '_> {
             lost.origin_lsn = xact.origin.map(|(lsn, _)| lsn).filter(|lsn| lsn.is_valid());
         }
         self.end(xact.xid, record.lsn)
-    }
-
-    fn sequence(&mut self, record: &Record<'_>) {
-        if record.lsn < self.divergence {
-            return;
-        }
-        let Some(main) = record.main_data(self.major) else { return };
-        let bytes = Bytes::new(main);
-        let read = || {
-            let rel = RelFile { spc: bytes.u32_at(0)?, db: bytes.u32_at(4)?, rel: bytes.u32_at(8)? };
-            let tuple = Tuple::read(bytes.slice_at(12, main.len().saturating_sub(12))?)?;
-            let data = Bytes::new(tuple.data());
-            // to 9.6 the tuple holds the sequence's name and limits too
-            let (value_at, called_at) = if self.major >= Major::V10 { (0, 16) } else { (64, 64 + 6 * 8 + 9) };
-            let last_value = data.i64_at(value_at)?;
-            Ok((rel, Moved { last_value, is_called: data.u8_at(called_at)? != 0, lsn: record.lsn }))
-        };
-        let read: Result<_, crate::pg::bytes::Short> = read();
-        if let Ok((rel, moved)) = read {
-            self.sequences.insert(rel, moved);
-        }
-    }
-
-    fn message(&mut self, record: &Record<'_>) -> io::Result<()> {
-        if record.lsn < self.divergence && self.lost(record.xid).is_none() {
-            return Ok(());
-        }
-        let Some(main) = record.main_data(self.major) else { return Ok(()) };
-        let bytes = Bytes::new(main);
-        let read = || {
-            // xl_logical_message: database, transactional, sizes of prefix (with its zero) and content
-            let transactional = bytes.u8_at(4)? != 0;
-            let (prefix_size, size) = (bytes.u64_at(8)? as usize, bytes.u64_at(16)? as usize);
-            let prefix = bytes.slice_at(24, prefix_size)?;
-            let content = bytes.slice_at(24usize.saturating_add(prefix_size), size)?;
-            let text = |b: &[u8]| String::from_utf8_lossy(b).trim_end_matches('\0').to_owned();
-            Ok(Event::Message { prefix: text(prefix), content: text(content), transactional })
-        };
-        let read: Result<Event, crate::pg::bytes::Short> = read();
-        match (read, self.lost(record.xid)) {
-            (Ok(event), Some(top)) => self.event(top, record.lsn, event),
-            _ => Ok(()),
-        }
-    }
-
-    fn database(&mut self, record: &Record<'_>) -> io::Result<()> {
-        let Some(top) = self.lost(record.xid) else { return Ok(()) };
-        let Some(main) = record.main_data(self.major) else { return Ok(()) };
-        let Ok(oid) = Bytes::new(main).u32_at(0) else { return Ok(()) };
-        let (names, word) = if record.rmid == id::DBASE {
-            (&self.names.0, "database")
-        } else {
-            (&self.names.1, "tablespace")
-        };
-        let object = names.get(&oid).cloned().unwrap_or_else(|| oid.to_string());
-        let drop = match record.rmid {
-            id::DBASE if self.major >= Major::V15 => 0x20,
-            _ => 0x10,
-        };
-        let dropped = record.info & 0xF0 == drop;
-        let (action, did) = if dropped { ("drop", "dropped") } else { ("create", "created") };
-        let text = format!("{word} {object} {did}");
-        self.event(top, record.lsn, Event::Ddl { action: action.into(), object, text })
     }
 
     fn take(&mut self, record: &Record<'_>) -> io::Result<()> {
@@ -567,20 +468,6 @@ fn same(a: &Shape, b: &Shape) -> bool {
         && a.transient_of == b.transient_of
         // types of the cluster's own may have changed
         && a.columns.iter().all(|column| a.types.get(column.type_oid) == b.types.get(column.type_oid))
-}
-
-/// Bytes in a varlena that is not out of line.
-fn varlena_size(bytes: &[u8]) -> Option<u32> {
-    let first = *bytes.first()?;
-    if first & 1 == 1 {
-        return Some(u32::from(first >> 1).saturating_sub(1));
-    }
-    let word = Bytes::new(bytes).u32_at(0).ok()?;
-    if first & 3 == 2 {
-        Bytes::new(bytes).u32_at(4).ok().map(|n| n & 0x3FFF_FFFF)
-    } else {
-        Some((word >> 2).saturating_sub(4))
-    }
 }
 
 impl Sink for Collect<'_, '_> {

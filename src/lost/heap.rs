@@ -170,3 +170,54 @@ fn whole_tuple(header: &[u8], rest: &[u8], xmin: Xid) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pg::{Lsn, RelFile};
+
+    fn record(rmid: u8, info: u8) -> Record<'static> {
+        Record { lsn: Lsn(8), end: Lsn(64), xid: 700, prev: Lsn(0), info, rmid, total_len: 56, bytes: &[] }
+    }
+
+    fn block(data: &[u8]) -> BlockRef<'_> {
+        let rel = RelFile { spc: 1663, db: 5, rel: 16384 };
+        BlockRef { id: 0, rel, fork: Fork::Main, block: 9, will_init: false, image: None, data }
+    }
+
+    #[test]
+    fn a_tuple_stands_in_the_record() {
+        // infomask2: 1 column; infomask: no nulls; hoff 24; a byte of padding, then an int4
+        let data = [1, 0, 0, 8, 24, 0, 77, 0, 0, 0];
+        let decoded = Decoded { blocks: vec![block(&data)], main: &[3, 0, 0], ..Decoded::default() };
+        let ops = row_ops(&record(id::HEAP, INSERT), &decoded).unwrap();
+        let [RowOp::Insert { at: (9, 3), tuple: Some(tuple), speculative: false }] = &ops[..] else {
+            panic!("{ops:?}")
+        };
+        assert_eq!(
+            (tuple.len(), &tuple[24..], &tuple[..4]),
+            (28, &[77, 0, 0, 0][..], &700u32.to_le_bytes()[..])
+        );
+    }
+
+    #[test]
+    fn with_an_image_there_may_be_none() {
+        let decoded = Decoded { blocks: vec![block(&[])], main: &[3, 0, 4], ..Decoded::default() };
+        let ops = row_ops(&record(id::HEAP, INSERT), &decoded).unwrap();
+        assert!(matches!(&ops[..], [RowOp::Insert { tuple: None, speculative: true, .. }]), "{ops:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_records_never_panic(
+            heap2 in any::<bool>(), info in any::<u8>(), main in prop::collection::vec(any::<u8>(), 0..60),
+            data in prop::collection::vec(any::<u8>(), 0..120),
+        ) {
+            let rmid = if heap2 { id::HEAP2 } else { id::HEAP };
+            let decoded = Decoded { blocks: vec![block(&data)], main: &main, ..Decoded::default() };
+            let _ = row_ops(&record(rmid, info), &decoded);
+        }
+    }
+}

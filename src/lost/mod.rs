@@ -13,6 +13,7 @@ mod decode;
 mod fates;
 mod heap;
 mod model;
+mod other;
 mod pages;
 mod range;
 mod rowtypes;
@@ -52,7 +53,8 @@ use crate::wal::Format;
 use crate::wal::framer::Sink;
 
 use self::catalog::{Database, View};
-use self::collect::{Collect, Moved};
+use self::collect::Collect;
+use self::other::Moved;
 use self::pages::{Bases, Pages};
 use self::range::{Range, is_lost, prepared_before};
 use self::spool::Spool;
@@ -242,9 +244,17 @@ impl Work<'_> {
             return Err(failure.into());
         }
         survey.finish();
+        let cut = survey.is_cut();
         let Survey { fates, databases, ops, next_xid, damaged, .. } = survey;
         for database in databases.values() {
             self.unseen.extend(database.problems.iter().cloned());
+        }
+        if cut {
+            self.unseen.push(
+                "the catalogs changed too often to keep every version of their rows: tables that were made or changed \
+                 late may be told by an older one, or without words"
+                    .into(),
+            );
         }
         let by_xid: HashMap<Xid, usize> = transactions
             .iter()
@@ -304,8 +314,8 @@ impl Work<'_> {
             let Some(file) = databases.get(&oid).and_then(|database| database.file_of(table)) else {
                 continue;
             };
-            chunks.take_from(&ours, table, file)?;
-            chunks.take_from(&theirs, table, file)?;
+            chunks.take_from(&ours, table, file, self.progress)?;
+            chunks.take_from(&theirs, table, file, self.progress)?;
         }
         let sequences = self.sequences(&sequences, &databases, &fates);
         let mut transactions = xacts;
@@ -360,8 +370,10 @@ impl Work<'_> {
             return None;
         }
         let mut wanted = HashSet::new();
-        for xact in self.facts.transactions.iter().filter(|x| xids.contains(&x.xid)) {
-            wanted.extend(self.facts.relation_sets.get(xact.relations)?.iter().copied());
+        let of_lost = self.facts.transactions.iter().filter(|x| xids.contains(&x.xid));
+        let sets: HashSet<u32> = of_lost.map(|x| x.relations).collect();
+        for set in sets {
+            wanted.extend(self.facts.relation_sets.get(set)?.iter().copied());
         }
         Some(wanted)
     }

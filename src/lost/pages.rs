@@ -271,3 +271,57 @@ impl<'a> Pages<'a> {
 fn is_heap(bytes: &PageBytes) -> bool {
     bytes.get(SPECIAL..SPECIAL + 2).is_some_and(|b| b == (BLOCK_SIZE as u16).to_le_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::pg::Fork;
+
+    #[test]
+    fn pages_that_do_not_fit_into_memory_come_back() {
+        const MANY: u32 = IN_MEMORY as u32 + 1000;
+        let disk = DiskBlocks::with_layout(Path::new("/nowhere"), Major::V18, 0, 131_072, None);
+        let mut pages = Pages::new(Bases { target: &disk, source: None }, Major::V18);
+        let rel = RelFile { spc: 1663, db: 5, rel: 16384 };
+        let insert = |pages: &mut Pages<'_>, block: u32, number: u16, init: bool, at: u64| {
+            let data = [&[1, 0, 0, 8, 24, 0][..], &(block + u32::from(number)).to_le_bytes()].concat();
+            let main = [&number.to_le_bytes()[..], &[0]].concat();
+            let of =
+                BlockRef { id: 0, rel, fork: Fork::Main, block, will_init: init, image: None, data: &data };
+            let decoded = Decoded { blocks: vec![of], main: &main, ..Decoded::default() };
+            let (lsn, end) = (Lsn(at), Lsn(at + 8));
+            let record = Record {
+                lsn,
+                end,
+                xid: 700,
+                prev: Lsn(0),
+                info: if init { 0x80 } else { 0 },
+                rmid: id::HEAP,
+                total_len: 0,
+                bytes: &[],
+            };
+            pages.apply(&record, &decoded, &decoded.blocks[0]).unwrap();
+        };
+        for block in 0..MANY {
+            insert(&mut pages, block, 1, true, 8 + u64::from(block) * 8);
+        }
+        for block in 0..MANY {
+            insert(&mut pages, block, 2, false, u64::from(MANY + 1 + block) * 8);
+        }
+        for block in (0..MANY).rev() {
+            for number in [1, 2] {
+                let (tuple, from) = pages.tuple(rel, block, number).unwrap().unwrap();
+                assert_eq!(
+                    (from, &tuple[24..]),
+                    (Origin::Page, &(block + u32::from(number)).to_le_bytes()[..])
+                );
+            }
+        }
+        assert_eq!(pages.held.len(), IN_MEMORY);
+        // what never was known
+        insert(&mut pages, MANY, 1, false, u64::from(MANY) * 100);
+        assert!(pages.tuple(rel, MANY, 1).unwrap().is_none() && pages.knows(rel, MANY));
+    }
+}

@@ -389,3 +389,62 @@ impl Fields<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A row of pg_attribute that describes one of a catalog's columns.
+    fn describes(major: Major, relation: Oid, number: i16, name: &str, len: i16, align: u8) -> Vec<u8> {
+        let places = AttributePlaces::of(major);
+        let mut tuple = vec![0; 24 + 112];
+        tuple[22] = 24;
+        let data = &mut tuple[24..];
+        data[..4].copy_from_slice(&relation.to_le_bytes());
+        data[4..4 + name.len()].copy_from_slice(name.as_bytes());
+        data[places.len..places.len + 2].copy_from_slice(&len.to_le_bytes());
+        data[places.number..places.number + 2].copy_from_slice(&number.to_le_bytes());
+        data[places.align] = align;
+        tuple
+    }
+
+    #[test]
+    fn a_catalog_is_read_as_pg_attribute_describes_it() {
+        for major in [Major::V13, Major::V15, Major::V17, Major::V18] {
+            let mut layouts = Layouts::default();
+            // in any order
+            layouts.learn(&describes(major, oid::PG_NAMESPACE, 2, "nspname", 64, b'c'), major);
+            layouts.learn(&describes(major, oid::PG_NAMESPACE, 1, "oid", 4, b'i'), major);
+            assert!(!layouts.finish(), "the other catalogs are not described");
+            let mut row = vec![0; 24 + 68];
+            row[18..20].copy_from_slice(&2u16.to_le_bytes());
+            row[22] = 24;
+            row[24..28].copy_from_slice(&2200u32.to_le_bytes());
+            row[28..34].copy_from_slice(b"public");
+            let read = layouts.read(Catalog::Namespace, &row);
+            assert_eq!(read, Some(CatalogRow::Namespace { oid: 2200, name: "public".into() }), "{major}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_rows_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), hoff in 23u8..40) {
+            let mut layouts = Layouts::default();
+            for (number, name) in ["indexrelid", "indrelid", "indkey", "indpred"].into_iter().enumerate() {
+                let len = if number < 2 { 4 } else { -1 };
+                layouts.learn(&describes(Major::V18, oid::PG_INDEX, number as i16 + 1, name, len, b'i'), Major::V18);
+            }
+            layouts.finish();
+            let mut tuple = bytes;
+            layouts.learn(&tuple, Major::V18);
+            if tuple.len() > 22 {
+                tuple[22] = hoff;
+            }
+            for catalog in Catalog::ALL {
+                let _ = layouts.read(catalog, &tuple);
+            }
+        }
+    }
+}

@@ -203,3 +203,35 @@ fn get<'a>(bytes: &mut Bytes<'a>) -> Result<&'a [u8], Short> {
     let len = bytes.u32()? as usize;
     bytes.take(len)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_transactions_did_side_by_side_comes_back_one_after_another() {
+        let mut spool = Spool::default();
+        let message = |n: u32| Event::Message {
+            prefix: "p".into(),
+            content: "x".repeat(2000) + &n.to_string(),
+            transactional: true,
+        };
+        for n in 0..20_000u32 {
+            spool.push(n % 7, &Entry::Event(Lsn(u64::from(n)), message(n))).unwrap();
+        }
+        spool.finish().unwrap();
+        for xid in 0..7 {
+            let mut next = xid;
+            spool
+                .each(xid, |entry| {
+                    let Entry::Event(lsn, event) = entry else { panic!() };
+                    assert_eq!((lsn, event), (Lsn(u64::from(next)), message(next)));
+                    next += 7;
+                    Ok(())
+                })
+                .unwrap();
+            assert!(next >= 20_000);
+        }
+        spool.each(99, |_| panic!()).unwrap();
+    }
+}

@@ -14,6 +14,9 @@ use super::heap::{Place, RowOp, row_ops};
 use super::pages::{Bases, Pages};
 use super::rowtypes::{Catalog, CatalogRow};
 
+/// So many changes of the catalogs are kept for words about them.
+const MAX_OPS: usize = 1 << 19;
+
 /// A change of a catalog's row.
 #[derive(Debug)]
 pub struct CatalogOp {
@@ -44,6 +47,7 @@ pub struct Survey<'a> {
     /// Records whose inside did not add up.
     pub damaged: u64,
     pages: Pages<'a>,
+    is_cut: bool,
     /// Why reading had to stop.
     pub failure: Option<io::Error>,
 }
@@ -65,8 +69,14 @@ impl<'a> Survey<'a> {
             next_xid,
             damaged: 0,
             pages: Pages::new(bases, major),
+            is_cut: false,
             failure: None,
         }
+    }
+
+    /// More changes of the catalogs were seen than are kept.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut || self.databases.values().any(|database| database.is_cut)
     }
 
     /// To be called behind the last record.
@@ -148,8 +158,15 @@ impl<'a> Survey<'a> {
             if let (Some(place), Some(tuple)) = (new, &new_tuple) {
                 database.inserted(catalog, place, tuple, record.lsn);
             }
-            if record.lsn >= self.divergence || self.fates.get(record.xid).is_none() {
+            let is_system =
+                |row: &CatalogRow| matches!(row, CatalogRow::Attribute(row) if row.column.number <= 0);
+            if change.old.as_ref().or(change.new.as_ref()).is_none_or(is_system) {
+                continue;
+            }
+            if self.ops.len() < MAX_OPS {
                 self.ops.push(change);
+            } else {
+                self.is_cut = true;
             }
         }
         Ok(())

@@ -11,7 +11,9 @@ use crate::pg::tuple::Tuple;
 use crate::pg::{BLOCK_SIZE, Oid, RelFile};
 use crate::rows::{Align, Column, Datum, ToastPointer, columns};
 
+use super::LostError;
 use super::scratch::Scratch;
+use crate::scan::progress::Progress;
 
 /// Database, TOAST table, value.
 type Key = (Oid, Oid, Oid);
@@ -104,8 +106,14 @@ impl Chunks {
     /// Takes what is lacking from the TOAST table's file.
     ///
     /// # Errors
-    /// The temporary file cannot be written.
-    pub fn take_from(&mut self, disk: &DiskBlocks, table: Oid, file: RelFile) -> io::Result<()> {
+    /// The temporary file cannot be written, or the work was cancelled.
+    pub fn take_from(
+        &mut self,
+        disk: &DiskBlocks,
+        table: Oid,
+        file: RelFile,
+        progress: &Progress,
+    ) -> Result<(), LostError> {
         let lacking: HashSet<Oid> = self
             .wanted
             .iter()
@@ -114,6 +122,7 @@ impl Chunks {
             .collect();
         let mut bytes = [0; BLOCK_SIZE];
         for block in 0..disk.block_count(file).unwrap_or(0) {
+            progress.check()?;
             if !disk.read_block(file, block, &mut bytes).unwrap_or(false) {
                 break;
             }
@@ -147,5 +156,45 @@ impl Chunks {
             chunks.push((one.number, bytes));
         }
         pointer.assemble(chunks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn chunk(value: Oid, number: i32, data: &[u8]) -> Vec<u8> {
+        let mut tuple = vec![0; 24];
+        tuple[18..20].copy_from_slice(&3u16.to_le_bytes());
+        tuple[22] = 24;
+        tuple.extend_from_slice(&value.to_le_bytes());
+        tuple.extend_from_slice(&number.to_le_bytes());
+        tuple.extend_from_slice(&((data.len() as u32 + 4) << 2).to_le_bytes());
+        tuple.extend_from_slice(data);
+        tuple
+    }
+
+    #[test]
+    fn a_value_comes_together() {
+        let mut chunks = Chunks::default();
+        let pointer = ToastPointer { size: 5, stored: 5, method: 0, value: 7, table: 8 };
+        chunks.want(5, &pointer);
+        assert_eq!(chunks.lacking().into_iter().collect::<Vec<_>>(), [(5, 8)]);
+        chunks.add(5, 8, &chunk(7, 1, b"lo")).unwrap();
+        assert!(!chunks.complete(5, &pointer));
+        chunks.add(5, 8, &chunk(7, 0, b"hel")).unwrap();
+        chunks.add(5, 8, &chunk(7, 0, b"hel")).unwrap();
+        assert!(chunks.complete(5, &pointer) && chunks.lacking().is_empty());
+        assert_eq!(chunks.fetch(5, &pointer).unwrap(), b"hello");
+        assert!(chunks.fetch(6, &pointer).unwrap_err().contains("out of line"));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_tuples_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Chunks::default().add(5, 8, &bytes);
+        }
     }
 }

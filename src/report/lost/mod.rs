@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::doc::{Block, Column};
 use super::dto::Time;
+use super::words;
 use crate::lost::{Counts, Lost};
 
 /// What is lost in sum.
@@ -76,5 +78,33 @@ impl Summary {
             tables,
             unseen: lost.unseen.clone(),
         }
+    }
+
+    /// As a part of the report.
+    pub fn blocks(&self) -> Vec<Block> {
+        let mut blocks = vec![Block::Heading("Rows that are lost".into())];
+        if self.tables.is_empty() {
+            blocks.push(Block::Para("No row of a table was changed by them.".into()));
+        } else {
+            let columns = vec![
+                Column::flexible("table"),
+                Column::right("inserted"),
+                Column::right("updated"),
+                Column::right("deleted"),
+                Column::right("incomplete"),
+            ];
+            let row = |t: &TableCounts| {
+                let numbers = [t.inserted, t.updated, t.deleted, t.incomplete];
+                let name = format!("{}.{}", t.database, t.table);
+                std::iter::once(name.into()).chain(numbers.map(|n| words::count(n).into())).collect()
+            };
+            blocks.push(Block::Table { columns, rows: self.tables.iter().map(row).collect() });
+        }
+        blocks
+            .extend(self.unseen.iter().map(|sentence| Block::Para(format!("Not seen: {sentence}.").into())));
+        blocks.push(Block::Para(
+            "forkpoint lost lists them, also as an SQL script for the new primary.".into(),
+        ));
+        blocks
     }
 }
