@@ -6,6 +6,7 @@ mod common;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,9 +17,10 @@ use forkpoint::pg::{BLOCK_SIZE, Major, Oid};
 use forkpoint::rows::tuple::missing_value;
 use forkpoint::rows::{
     Align, Column, Datum, Settings, ToastPointer, ToastSource, Type, TypeKind, Types, Untextable, columns,
-    text,
+    quote_ident, sql_literal, text,
 };
 use jiff::tz::TimeZone;
+use values::Built;
 
 /// Zones in which every table with a time of one is printed.
 const ZONES: [&str; 5] = ["UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu", "Africa/Monrovia"];
@@ -302,6 +304,81 @@ fn compare(
     }
 }
 
+/// Set to a directory, the test writes `MAJOR.tsv` there for majors 11 and 18: the type's OID, the value's bytes, and the
+/// text that the server gave, of some short values of every built-in type.
+const RECORD: &str = "FORKPOINT_RECORD_ROWS";
+
+/// As COPY writes a field.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{b}' => out.push_str("\\v"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn record(to: &Path, catalog: &Catalog, tables: &[String], copy: impl Fn(&str) -> PathBuf, major: Major) {
+    /// Values of a type, and their longest length in bytes.
+    const SOME: (usize, usize) = (10, 60);
+    let mut lines = String::new();
+    for table in
+        tables.iter().filter(|table| table.strip_prefix('t').is_some_and(|n| n.parse::<u32>().is_ok()))
+    {
+        let (relation, path, _) = &catalog.relations[table];
+        let rows = copied(&copy(table));
+        let layout = &catalog.columns[relation];
+        for (place, kept) in [(2, SOME.0), (4, 2)] {
+            let type_oid = layout[place].type_oid;
+            if Types::builtin().get(type_oid).is_none() {
+                continue;
+            }
+            let mut count = 0;
+            for tuple in tuples(path) {
+                let values = columns(&tuple, layout);
+                let (Datum::Plain(id), Datum::Plain(bytes)) = (&values[0], &values[place]) else { continue };
+                let id = i32::from_le_bytes(id.as_ref().try_into().unwrap()).to_string();
+                let row = rows.iter().find(|row| row[0].as_ref() == Some(&id)).unwrap();
+                if bytes.len() <= SOME.1 && count < kept {
+                    let mut hex = String::new();
+                    bytes.iter().for_each(|byte| write!(hex, "{byte:02x}").unwrap());
+                    let text = escaped(row[place].as_deref().unwrap());
+                    lines.push_str(&[&type_oid.to_string(), &hex, &text].map(|f| f as &str).join("\t"));
+                    lines.push('\n');
+                    count += 1;
+                }
+            }
+        }
+    }
+    fs::write(to.join(format!("{major}.tsv")), lines).unwrap();
+}
+
+#[test]
+fn recorded_values() {
+    let (types, mut seen) = (Types::builtin(), 0);
+    for major in [Major::V11, Major::V18] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/rows/{major}.tsv"));
+        let settings = settings(major, "UTC");
+        for row in copied(&path) {
+            let [Some(oid), Some(hex), Some(expected)] = &row[..] else { panic!("{row:?}") };
+            let oid = oid.parse().unwrap();
+            let byte = |n: usize| u8::from_str_radix(&hex[n..n + 2], 16).unwrap();
+            let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+            assert_eq!(text(oid, &bytes, &types, &settings).as_ref(), Ok(expected), "{major}: {row:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 700, "{seen}");
+}
+
 fn settings(major: Major, zone: &str) -> Settings {
     Settings { major, time_zone: TimeZone::get(zone).unwrap() }
 }
@@ -323,10 +400,13 @@ fn one_major(server: &Server) {
     let out = common::scratch();
     let dir = out.path();
     give_away(dir);
-    let lz4 = major >= Major::V14 && has_lz4(server);
+    let built = built(server, major);
     let mut script = values::types_to_make(major);
-    script.extend(values::special_tables(major, lz4));
-    let all = values::of_types(major);
+    for (extension, there) in [("citext", built.citext), ("hstore", built.hstore)] {
+        script.extend(there.then(|| format!("CREATE EXTENSION {extension}")));
+    }
+    script.extend(values::special_tables(major, &built));
+    let all = values::of_types(major, &built);
     for (n, (name, literals)) in all.iter().enumerate() {
         let (array, array_type) = values::array_of(name, major);
         script.push(format!("CREATE TYPE c{n} AS (k \"char\", v {name}, n int2)"));
@@ -348,6 +428,7 @@ fn one_major(server: &Server) {
     let tables: Vec<String> = (0..all.len()).map(|n| format!("t{n}")).chain(special.filter(made)).collect();
     script.push("VACUUM pg_attribute".into());
     script.extend(catalog_queries(dir, major));
+    script.extend(quoting_queries(dir));
     let copy = |table: &str, zone: &str| dir.join(format!("{table}.{}", zone.replace('/', "-")));
     for zone in ZONES {
         script.push(format!("SET timezone = '{zone}'"));
@@ -359,6 +440,10 @@ fn one_major(server: &Server) {
     running.run(&script);
     running.stop();
     let catalog = Catalog::read(dir, &running.data(), major);
+    if let Some(to) = std::env::var_os(RECORD).filter(|_| [Major::V11, Major::V18].contains(&major)) {
+        record(Path::new(&to), &catalog, &tables, |table| copy(table, ZONES[0]), major);
+    }
+    quoting(dir, major);
     let mut seen = Seen::default();
     for zone in ZONES {
         let settings = settings(major, zone);
@@ -369,19 +454,78 @@ fn one_major(server: &Server) {
             }
         }
     }
-    println!("PostgreSQL {major}: {} types, {} tables, LZ4 {lz4}, {seen:?}", all.len(), tables.len());
+    println!("PostgreSQL {major}: {} types, {} tables, {built:?}, {seen:?}", all.len(), tables.len());
     assert!(seen.cells > 50_000 && seen.nulls > 100 && seen.missing > 0 && seen.external > 20, "{seen:?}");
     // compressed and plain; LZ4 too where there is
-    let wanted = if lz4 { 3 } else { 2 };
+    let wanted = if built.lz4 { 3 } else { 2 };
     assert!(seen.methods.len() >= wanted, "{major}: {:?}", seen.methods);
     not_read(&catalog, major);
 }
 
-/// Whether the server is linked with LZ4.
-fn has_lz4(server: &Server) -> bool {
+/// Names and texts as the server quotes them.
+fn quoting_queries(dir: &Path) -> [String; 2] {
+    let texts = [
+        "",
+        "a",
+        "A",
+        "a b",
+        "it''s",
+        "a\"b",
+        "_a1",
+        "1a",
+        "a$",
+        "größe",
+        "''''",
+        "a.b",
+        "line\nbreak",
+        "x''y''",
+    ];
+    let values: Vec<String> = texts.iter().map(|text| format!("('{text}')")).collect();
+    [
+        format!(
+            "COPY (SELECT word, quote_ident(word) FROM pg_get_keywords()) TO '{}'",
+            dir.join("keywords").display()
+        ),
+        format!(
+            "COPY (SELECT t, quote_ident(t), quote_literal(t) FROM (VALUES {}) AS data (t)) TO '{}'",
+            values.join(", "),
+            dir.join("texts").display()
+        ),
+    ]
+}
+
+fn quoting(dir: &Path, major: Major) {
+    let mut seen = 0;
+    for row in copied(&dir.join("keywords")) {
+        let (word, theirs) = (row[0].as_deref().unwrap(), row[1].as_deref().unwrap());
+        // the words of 19; older majors may need quotes for fewer
+        let fewer = major < Major::V19 && theirs == word;
+        assert!(fewer || quote_ident(word) == theirs, "PostgreSQL {major}: {word}, {theirs}");
+        seen += 1;
+    }
+    for row in copied(&dir.join("texts")) {
+        let [Some(text), Some(ident), Some(literal)] = &row[..] else { panic!("{row:?}") };
+        assert_eq!((&quote_ident(text), &sql_literal(text)), (ident, literal));
+        seen += 1;
+    }
+    assert!(seen > 400, "{seen}");
+}
+
+/// By the symbols that the server is linked with, and by the extensions that lie with it.
+fn built(server: &Server, major: Major) -> Built {
     let program = fs::read(server.bin.join("postgres")).unwrap();
-    let symbol = b"LZ4_compress_default";
-    program.windows(symbol.len()).any(|window| window == symbol)
+    let has = |symbol: &str| program.windows(symbol.len()).any(|window| window == symbol.as_bytes());
+    let home = server.bin.parent().unwrap();
+    let shares = ["share/postgresql".to_owned(), "share".to_owned(), format!("usr/share/postgresql/{major}")];
+    let extension = |name: &str| {
+        shares.iter().any(|share| home.join(share).join(format!("extension/{name}.control")).exists())
+    };
+    Built {
+        lz4: major >= Major::V14 && has("LZ4_compress_default"),
+        xml: has("xmlInitParser"),
+        citext: extension("citext"),
+        hstore: extension("hstore"),
+    }
 }
 
 fn uses_zone(table: &str, all: &[(String, Vec<String>)]) -> bool {

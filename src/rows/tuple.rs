@@ -146,3 +146,154 @@ pub fn missing_value(array: &[u8], column: &Column) -> Result<Vec<u8>, String> {
         _ => Err("not one value".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rows::model::Align;
+
+    fn column(number: i16, len: i16, align: Align) -> Column {
+        Column {
+            name: format!("c{number}"),
+            number,
+            type_oid: 0,
+            typmod: -1,
+            len,
+            align,
+            by_value: false,
+            not_null: false,
+            dropped: false,
+            generated: false,
+            virtual_: false,
+            identity: None,
+            missing: None,
+        }
+    }
+
+    fn layout() -> Vec<Column> {
+        vec![
+            column(1, 4, Align::Int),
+            column(2, -1, Align::Int),
+            column(3, 8, Align::Double),
+            column(4, -1, Align::Int),
+            column(5, -2, Align::Char),
+            column(6, 2, Align::Short),
+            Column { missing: Some(b"later".to_vec()), ..column(7, -1, Align::Int) },
+            column(8, 1, Align::Char),
+        ]
+    }
+
+    /// Six columns, the third NULL: 7, "ab" short, NULL, "cdef" with a long header, "gh", 9.
+    fn tuple() -> Vec<u8> {
+        let mut tuple = vec![0; 24];
+        tuple[18] = 6;
+        tuple[20] = 1;
+        tuple[22] = 24;
+        tuple[23] = 0b11_1011;
+        tuple.extend_from_slice(&[7, 0, 0, 0, 3 << 1 | 1, b'a', b'b', 0]);
+        tuple.extend_from_slice(&[8 << 2, 0, 0, 0, b'c', b'd', b'e', b'f', b'g', b'h', 0, 0, 9, 0]);
+        tuple
+    }
+
+    fn plain(bytes: &[u8]) -> Datum<'_> {
+        Datum::Plain(bytes.into())
+    }
+
+    #[test]
+    fn every_kind_of_column() {
+        let (tuple, layout) = (tuple(), layout());
+        let values = columns(&tuple, &layout);
+        let expected = [
+            plain(&[7, 0, 0, 0]),
+            plain(b"ab"),
+            Datum::Null,
+            plain(b"cdef"),
+            plain(b"gh"),
+            plain(&[9, 0]),
+            plain(b"later"),
+            Datum::Missing,
+        ];
+        assert_eq!(values, expected);
+        let header = Header { infomask2: 6, infomask: 1, hoff: 24 };
+        assert_eq!(header.columns(&tuple[23..], &layout), expected);
+    }
+
+    #[test]
+    fn behind_a_broken_value_nothing_is_believed() {
+        let (mut tuple, layout) = (tuple(), layout());
+        // the fourth column's length
+        tuple[32] = 200;
+        let values = columns(&tuple, &layout);
+        assert_eq!(values[1], plain(b"ab"));
+        assert_eq!(values[3], Datum::Broken("46 bytes wanted at offset 12, 10 there".into()));
+        let after = Datum::Broken("it follows column 4, which cannot be read".into());
+        assert_eq!(values[4..6], [after.clone(), after]);
+        // these are not in the tuple at all
+        assert_eq!(values[6..], [plain(b"later"), Datum::Missing]);
+        tuple[22] = 23;
+        assert_eq!(
+            columns(&tuple, &layout)[0],
+            Datum::Broken("columns at offset 23 of a tuple of 46 bytes".into())
+        );
+        assert_eq!(
+            columns(&tuple[..20], &layout)[0],
+            Datum::Broken("2 bytes wanted at offset 20, 0 there".into())
+        );
+    }
+
+    struct Source(Vec<u8>);
+
+    impl ToastSource for Source {
+        fn fetch(&mut self, pointer: &ToastPointer) -> Result<Vec<u8>, String> {
+            if pointer.value == 77 && pointer.table == 88 {
+                Ok(self.0.clone())
+            } else {
+                Err("no such value".into())
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_out_of_line_is_fetched() {
+        let mut tuple = vec![0; 24];
+        (tuple[18], tuple[22]) = (1, 24);
+        tuple.extend_from_slice(&[1, 18]);
+        for word in [9_u32, 5, 77, 88] {
+            tuple.extend_from_slice(&word.to_le_bytes());
+        }
+        let layout = [column(1, -1, Align::Int)];
+        let value = columns(&tuple, &layout).remove(0);
+        assert_eq!(value.clone().bytes(&mut Source(b"hello".to_vec())).unwrap().unwrap(), &b"hello"[..]);
+        assert_eq!(
+            value.bytes(&mut Source(b"hell".to_vec())).unwrap_err(),
+            "value 77 of TOAST table 88: 4 bytes found, 5 announced"
+        );
+        tuple[25] = 3;
+        let other = Datum::Broken("TOAST pointer of kind 3, of which none are stored".into());
+        assert_eq!(columns(&tuple, &layout), [other]);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(
+            changes in prop::collection::vec((18usize..46, any::<u8>()), 0..6),
+            len in 0usize..46,
+            cut in any::<bool>(),
+        ) {
+            let mut tuple = tuple();
+            for (at, value) in changes {
+                tuple[at] = value;
+            }
+            if cut {
+                tuple.truncate(len);
+            }
+            let values = columns(&tuple, &layout());
+            prop_assert_eq!(values.len(), 8);
+            for value in values {
+                let _ = value.bytes(&mut Source(tuple.clone()));
+            }
+        }
+    }
+}

@@ -23,7 +23,7 @@ impl Running {
         server.initdb(&running.data(), &[]);
         let mut options = format!("-p {PORT} -F -c listen_addresses='' -k {}", running.dir.path().display());
         for setting in settings {
-            options.push_str(&format!(" -c {setting}"));
+            options.extend([" -c ", setting]);
         }
         let log = running.dir.path().join("log");
         running.pg_ctl("start", |command| command.args(["-t", "60", "-o", &options, "-l"]).arg(log));

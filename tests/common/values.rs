@@ -239,8 +239,17 @@ pub fn array_of(name: &str, major: Major) -> (String, String) {
     }
 }
 
+/// What not every server has been built with.
+#[derive(Debug, Default)]
+pub struct Built {
+    pub lz4: bool,
+    pub xml: bool,
+    pub citext: bool,
+    pub hstore: bool,
+}
+
 /// Types with literals (or expressions) of their values.
-pub fn of_types(major: Major) -> Vec<(String, Vec<String>)> {
+pub fn of_types(major: Major, built: &Built) -> Vec<(String, Vec<String>)> {
     let texts = [
         "",
         " ",
@@ -412,6 +421,19 @@ pub fn of_types(major: Major) -> Vec<(String, Vec<String>)> {
         all.push(("charmultirange", quoted(&["{[a,c),[e,g),[i,k),[m,o),[q,s)}"])));
         all.push(("int4multirange[]", quoted(&["{\"{[1,5)}\",NULL,\"{}\"}"])));
     }
+    if built.xml {
+        let documents = ["<a/>", "text <b>more</b>", "<a attribute='1'>\n</a>", "\n<a/>", "\n\n<a>größe</a>"];
+        all.push(("xml", quoted(&documents)));
+    }
+    if built.citext {
+        all.push(("citext", quoted(&texts)));
+    }
+    if built.hstore {
+        all.push((
+            "hstore",
+            quoted(&["", "a=>1", "a=>NULL, b=>\"NULL\"", r#""a \"q\""=>"b\\s", größe=>"", ""=>"=>,""#]),
+        ));
+    }
     if major >= Major::V19 {
         all.push(("oid8", quoted(&["0", "18446744073709551615"])));
     }
@@ -423,8 +445,8 @@ pub fn of_types(major: Major) -> Vec<(String, Vec<String>)> {
         .collect()
 }
 
-/// Statements for [`SPECIAL_TABLES`]; `lz4` if the server is built with it.
-pub fn special_tables(major: Major, lz4: bool) -> Vec<String> {
+/// Statements for [`SPECIAL_TABLES`].
+pub fn special_tables(major: Major, built: &Built) -> Vec<String> {
     let mut all: Vec<String> = [
         // columns dropped and added while there are rows
         "CREATE TABLE evolved (id int4, a text, gone int8, c numeric, also_gone text)",
@@ -465,13 +487,14 @@ pub fn special_tables(major: Major, lz4: bool) -> Vec<String> {
     let (mut names, mut values) = (String::new(), String::new());
     for n in 0..400 {
         let kind = ["int2", "text", "bool", "int8"][n % 4];
-        names.push_str(&format!(", c{n} {kind}"));
+        names.extend([", c", &n.to_string(), " ", kind]);
         let value = ["(i * 7)::int2", "repeat('w', i % 5)", "true", "i::int8"][n % 4];
-        values.push_str(&format!(", CASE WHEN (i + {n}) % 3 = 0 THEN NULL ELSE {value} END"));
+        let null = ["true", "false", "false"][n % 3];
+        values.extend([", CASE WHEN ", null, " OR i % 11 = 0 THEN NULL ELSE ", value, " END"]);
     }
     all.push(format!("CREATE TABLE wide (id int4{names})"));
     all.push(format!("INSERT INTO wide SELECT i{values} FROM generate_series(1, 60) i"));
-    if lz4 {
+    if built.lz4 {
         let lz4 = [
             "CREATE TABLE stored_lz4 (id int4, x text COMPRESSION lz4, y text COMPRESSION pglz, z jsonb COMPRESSION lz4)",
             "INSERT INTO stored_lz4 SELECT i, repeat('lz ' || i, i * 30) || noise(i % 40), repeat('pg ' || i, i * 30) || noise(i % 40), \

@@ -32,6 +32,7 @@ pub(in crate::rows) struct Array<'a> {
     bytes: &'a [u8],
     /// Number of elements and first index of each dimension.
     dimensions: Vec<(usize, i32)>,
+    count: usize,
     element: Oid,
     nulls: Option<&'a [u8]>,
     data_at: usize,
@@ -59,9 +60,9 @@ impl<'a> Array<'a> {
             let size = usize::try_from(sizes.i32_at(n * 4)?).map_err(|_| "a negative number of elements")?;
             dimensions.push((size, data.i32()?));
             all = all.saturating_mul(size);
-        }
-        if all > MAX_ELEMENTS {
-            return Err("more elements than an array can have".into());
+            if all > MAX_ELEMENTS {
+                return Err("more elements than an array can have".into());
+            }
         }
         let all = if count == 0 { 0 } else { all };
         // no offset: no nulls, and the elements follow
@@ -74,11 +75,7 @@ impl<'a> Array<'a> {
         if nulls.is_none() && all > bytes.len() {
             return Err(format!("{all} elements in {} bytes", bytes.len()).into());
         }
-        Ok(Self { bytes, dimensions, element, nulls, data_at })
-    }
-
-    fn count(&self) -> usize {
-        if self.dimensions.is_empty() { 0 } else { self.dimensions.iter().map(|(size, _)| size).product() }
+        Ok(Self { bytes, dimensions, count: all, element, nulls, data_at })
     }
 
     /// The elements in their order; `None` for NULL.
@@ -89,7 +86,7 @@ impl<'a> Array<'a> {
     ) -> impl Iterator<Item = Result<Option<Cow<'a, [u8]>>, String>> {
         let mut fields = Fields::new(self.bytes, self.data_at, HEADER);
         let nulls = self.nulls;
-        (0..self.count()).map(move |n| {
+        (0..self.count).map(move |n| {
             let byte = nulls.map_or(u8::MAX, |nulls| nulls.get(n / 8).copied().unwrap_or_default());
             if byte >> (n % 8) & 1 == 0 {
                 return Ok(None);
@@ -109,7 +106,7 @@ impl Writer<'_> {
         }
         let (len, align) = self.layout(element)?;
         let delimiter = self.types.get(element).map_or(',', |one| char::from(one.delimiter));
-        if array.count() == 0 {
+        if array.count == 0 {
             out.push_str("{}");
             return Ok(());
         }
@@ -153,14 +150,14 @@ impl Writer<'_> {
     }
 
     /// `int2vectorout`, `oidvectorout`.
-    pub(super) fn vector(&self, out: &mut String, element: Oid, bytes: &[u8]) -> Written {
+    pub(super) fn vector(&self, out: &mut String, element: Oid, bytes: &[u8], depth: u32) -> Written {
         let array = Array::parts(bytes)?;
         let (len, align) = self.layout(element)?;
         for (n, value) in array.elements(len, align).enumerate() {
             if n > 0 {
                 out.push(' ');
             }
-            self.base(out, element, &value?.ok_or("a NULL in a vector")?)?;
+            self.value(out, element, &value?.ok_or("a NULL in a vector")?, depth)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Written, Wrong, numeric, utf8};
+use super::{Written, Wrong, numeric, room, utf8};
 use crate::pg::bytes::Bytes;
 use crate::rows::field::{Fields, Padding};
 use crate::rows::model::Align;
@@ -106,6 +106,7 @@ pub(super) fn jsonb(out: &mut String, bytes: &[u8]) -> Written {
             continue;
         }
         container.written += 1;
+        room(out)?;
         if n > 0 {
             out.push_str(", ");
         }

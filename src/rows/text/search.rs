@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Written, utf8};
+use super::{Written, room, utf8};
 use crate::pg::bytes::Bytes;
 
 /// Most positions of a lexeme (`MAXNUMPOS`).
@@ -21,6 +21,7 @@ pub(super) fn tsvector(out: &mut String, bytes: &[u8]) -> Written {
         let entry = entries.u32()?;
         let (has_positions, len, at) =
             (entry & 1 == 1, (entry >> 1 & 0x7FF) as usize, (entry >> 12) as usize);
+        room(out)?;
         if n > 0 {
             out.push(' ');
         }

@@ -1,6 +1,7 @@
 //! Dates and times with DateStyle = ISO and IntervalStyle = postgres (datetime.c, timestamp.c, date.c).
 
 use std::fmt::Write as _;
+use std::ops::{Range, RangeInclusive};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -21,6 +22,13 @@ const DAYS_BEFORE_EPOCH: i64 = 730_425;
 const DAYS_PER_400_YEARS: i64 = 146_097;
 /// The Gregorian calendar, and so a time zone's rules, repeat after this many seconds.
 const CYCLE: i64 = DAYS_PER_400_YEARS * 86_400;
+
+/// Days since 2000-01-01 of the first (4714-11-24 BC) and last (5874897-12-31) date (`IS_VALID_DATE`).
+const DATES: RangeInclusive<i32> = -2_451_545..=2_145_031_948;
+/// Microseconds since 2000-01-01 that are a timestamp (`IS_VALID_TIMESTAMP`): to the end of the year 294276.
+const TIMESTAMPS: Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
+/// Zones of timetz are less than 16 hours away from Greenwich (`MAX_TZDISP_HOUR`), in seconds.
+const ZONES: Range<i32> = -16 * 3600 + 1..16 * 3600;
 
 /// Year (0 is 1 BC), month, day of a number of days since 2000-01-01.
 const fn civil(days: i64) -> (i64, i64, i64) {
@@ -48,6 +56,7 @@ pub(super) fn date(out: &mut String, days: i32) -> Written {
     match days {
         i32::MAX => out.push_str("infinity"),
         i32::MIN => out.push_str("-infinity"),
+        _ if !DATES.contains(&days) => return Err("outside of all dates".into()),
         _ => {
             if day(out, days.into())? {
                 out.push_str(" BC");
@@ -77,6 +86,9 @@ pub(super) fn time(out: &mut String, micros: i64) -> Written {
 
 /// `timetz_out`; `west` is in seconds west of Greenwich.
 pub(super) fn timetz(out: &mut String, micros: i64, west: i32) -> Written {
+    if !ZONES.contains(&west) {
+        return Err(format!("a time zone {west} seconds west of Greenwich").into());
+    }
     time(out, micros)?;
     offset(out, -i64::from(west))
 }
@@ -98,13 +110,13 @@ pub(super) fn timestamp(out: &mut String, micros: i64, zone: Option<&TimeZone>) 
     match micros {
         i64::MAX => out.push_str("infinity"),
         i64::MIN => out.push_str("-infinity"),
+        _ if !TIMESTAMPS.contains(&micros) => return Err("outside of all timestamps".into()),
         _ => {
             let east = zone.map(|zone| east_of(micros, zone)).transpose()?;
-            let local = i128::from(micros) + i128::from(east.unwrap_or(0)) * i128::from(SECOND);
-            let days = local.div_euclid(DAY.into()) as i64;
-            let before = day(out, days)?;
+            let local = micros + east.unwrap_or(0) * SECOND;
+            let before = day(out, local.div_euclid(DAY))?;
             out.push(' ');
-            clock(out, local.rem_euclid(DAY.into()) as u64)?;
+            clock(out, local.rem_euclid(DAY) as u64)?;
             if let Some(east) = east {
                 offset(out, east)?;
             }
