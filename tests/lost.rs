@@ -260,8 +260,10 @@ CREATE TABLE many (id int PRIMARY KEY, v text, pad text);
 INSERT INTO many SELECT i, 'v' || i, repeat('x', 50) FROM generate_series(1, 2000) i;
 CREATE TABLE calm (id int PRIMARY KEY, v text);
 INSERT INTO calm VALUES (1, 'one');
+CREATE TABLE calm2 (id int PRIMARY KEY, v text);
+INSERT INTO calm2 VALUES (1, 'one');
 CREATE SEQUENCE counter;
-SELECT audit.watch(t) FROM unnest(ARRAY['kinds', 'plain', 'two', 'big', 'parted_1', 'parted_2', 'many', 'calm']::regclass[]) t;
+SELECT audit.watch(t) FROM unnest(ARRAY['kinds', 'plain', 'two', 'big', 'parted_1', 'parted_2', 'many', 'calm', 'calm2']::regclass[]) t;
 ";
 
 /// Statements whose rows are all told alike; each is a transaction unless it says otherwise.
@@ -501,6 +503,16 @@ fn ddl(server: &Server) {
         "DELETE FROM renamed WHERE id = 1",
         "CREATE INDEX fresh_at ON renamed (at)",
         "VACUUM FULL many",
+        "VACUUM FULL pg_class",
+        "VACUUM FULL pg_attribute",
+        "VACUUM FULL pg_type",
+        "VACUUM FULL pg_namespace",
+        "ALTER TABLE calm2 ADD COLUMN more int DEFAULT 1",
+        "UPDATE calm2 SET more = 2",
+        "VACUUM FULL pg_class",
+        "ALTER TABLE calm2 RENAME COLUMN more TO less",
+        "VACUUM FULL pg_attribute",
+        "INSERT INTO calm2 VALUES (2, 'two', 3)",
         "UPDATE many SET v = 'after rewrite' WHERE id = 5",
         "CLUSTER many USING many_pkey",
         "TRUNCATE plain",
@@ -509,6 +521,7 @@ fn ddl(server: &Server) {
         "INSERT INTO short VALUES (1), (2)",
         "BEGIN; SAVEPOINT s; ALTER TABLE short ADD COLUMN never int; ROLLBACK TO s; INSERT INTO short VALUES (3); COMMIT",
         "DROP TABLE short",
+        "VACUUM FULL pg_enum",
         "VACUUM",
         lo,
         "SELECT pg_logical_emit_message(true, 'forkpoint', 'a message')",
@@ -528,6 +541,8 @@ fn ddl(server: &Server) {
     compare(&what, &found, &expected);
     let words: Vec<&str> = lines.iter().filter(|l| l.what == "ddl").map(|l| l.text.as_str()).collect();
     for wanted in [
+        "column more int4 added to table public.calm2",
+        "column more of table public.calm2 renamed to less",
         "column extra int4 added to table public.two",
         "column v dropped from table public.two",
         "type of column extra of table public.two changed from int4 to text",

@@ -31,6 +31,9 @@ pub struct View<'a> {
     pub fates: &'a Fates,
 }
 
+/// File, block and line pointer.
+pub type InFile = (RelFile, BlockNumber, OffsetNumber);
+
 /// A version of a catalog's row.
 #[derive(Debug)]
 pub struct Version {
@@ -40,6 +43,8 @@ pub struct Version {
     xmax: Option<Xid>,
     /// Start of the record that deleted or replaced it.
     deleted: Lsn,
+    /// Number of the file that it stands in.
+    file: Oid,
     /// By hint bits: [`infomask::XMIN_COMMITTED`] and [`infomask::XMAX_COMMITTED`] and their opposites.
     hints: u16,
     /// The row.
@@ -49,7 +54,7 @@ pub struct Version {
 #[derive(Debug, Default)]
 struct Table {
     versions: Vec<Version>,
-    by_place: HashMap<(BlockNumber, OffsetNumber, Xid), usize>,
+    by_place: HashMap<(Oid, BlockNumber, OffsetNumber, Xid), usize>,
     by_key: HashMap<Oid, Vec<usize>>,
 }
 
@@ -97,6 +102,8 @@ pub struct Database<'a> {
     /// Versions of pg_class by file number.
     by_file: HashMap<Oid, Vec<usize>>,
     ended: Ended<'a>,
+    /// From which place on a catalog lies in which file, where it was rewritten.
+    eras: HashMap<Catalog, Vec<(Lsn, Oid)>>,
     /// Places in WAL at which what transactions see may change, in order once [`Self::finish`] was called.
     changes: Vec<Lsn>,
     /// Transactions and subtransactions that changed the catalogs; once [`Self::finish`] was called, the top-level ones
@@ -135,6 +142,7 @@ impl<'a> Database<'a> {
             map: RelMap::default(),
             by_file: HashMap::new(),
             ended: Ended::new(disk),
+            eras: HashMap::new(),
             changes: Vec::new(),
             writers: HashSet::new(),
             is_cut: false,
@@ -210,7 +218,7 @@ impl<'a> Database<'a> {
         let mut tuples = Vec::new();
         self.each_tuple(disk, file, |_, block, number, tuple| tuples.push((block, number, tuple.to_vec())));
         for (block, number, tuple) in tuples {
-            self.seen(catalog, (block, number), &tuple);
+            self.seen(catalog, (file, block, number), &tuple);
         }
     }
 
@@ -259,12 +267,12 @@ impl<'a> Database<'a> {
     }
 
     /// A tuple that stands at this place, as far as is known from before the record that is read.
-    pub fn seen(&mut self, catalog: Catalog, (block, number): (BlockNumber, OffsetNumber), tuple: &[u8]) {
-        self.note(catalog, (block, number), tuple, Lsn::INVALID);
+    pub fn seen(&mut self, catalog: Catalog, place: InFile, tuple: &[u8]) {
+        self.note(catalog, place, tuple, Lsn::INVALID);
     }
 
     /// The record at `at` inserts a tuple.
-    pub fn inserted(&mut self, catalog: Catalog, place: (BlockNumber, OffsetNumber), tuple: &[u8], at: Lsn) {
+    pub fn inserted(&mut self, catalog: Catalog, place: InFile, tuple: &[u8], at: Lsn) {
         self.changes.push(at);
         if let Ok(tuple) = Tuple::read(tuple) {
             self.writers.insert(tuple.xmin());
@@ -272,13 +280,7 @@ impl<'a> Database<'a> {
         self.note(catalog, place, tuple, at);
     }
 
-    fn note(
-        &mut self,
-        catalog: Catalog,
-        (block, number): (BlockNumber, OffsetNumber),
-        bytes: &[u8],
-        at: Lsn,
-    ) {
+    fn note(&mut self, catalog: Catalog, (file, block, number): InFile, bytes: &[u8], at: Lsn) {
         let Ok(tuple) = Tuple::read(bytes) else { return };
         let bits = tuple.infomask();
         let ends = bits & (infomask::XMAX_INVALID | infomask::XMAX_LOCK_ONLY) == 0
@@ -295,7 +297,7 @@ impl<'a> Database<'a> {
         let xmin = tuple.xmin();
         let table = self.tables.entry(catalog).or_default();
         if let Some(known) =
-            table.by_place.get(&(block, number, xmin)).and_then(|at| table.versions.get_mut(*at))
+            table.by_place.get(&(file.rel, block, number, xmin)).and_then(|at| table.versions.get_mut(*at))
         {
             if at.is_valid() {
                 known.inserted = at;
@@ -315,32 +317,50 @@ impl<'a> Database<'a> {
             return;
         }
         let index = table.versions.len();
-        table.by_place.insert((block, number, xmin), index);
+        table.by_place.insert((file.rel, block, number, xmin), index);
         table.by_key.entry(row.key()).or_default().push(index);
         if let CatalogRow::Class(row) = &row {
             self.by_file.entry(row.file_number).or_default().push(index);
         }
-        table.versions.push(Version { xmin, inserted: at, xmax, deleted: Lsn::INVALID, hints: bits, row });
+        table.versions.push(Version {
+            file: file.rel,
+            xmin,
+            inserted: at,
+            xmax,
+            deleted: Lsn::INVALID,
+            hints: bits,
+            row,
+        });
     }
 
     /// The record at `at` ends the version `tuple` that stands at this place.
-    pub fn deleted(
-        &mut self,
-        catalog: Catalog,
-        place: (BlockNumber, OffsetNumber),
-        tuple: &[u8],
-        (xid, at): (Xid, Lsn),
-    ) {
+    pub fn deleted(&mut self, catalog: Catalog, place: InFile, tuple: &[u8], (xid, at): (Xid, Lsn)) {
         self.changes.push(at);
         self.writers.insert(xid);
         self.note(catalog, place, tuple, Lsn::INVALID);
         let Ok(tuple) = Tuple::read(tuple) else { return };
         let Some(table) = self.tables.get_mut(&catalog) else { return };
-        let known = table.by_place.get(&(place.0, place.1, tuple.xmin()));
+        let known = table.by_place.get(&(place.0.rel, place.1, place.2, tuple.xmin()));
         if let Some(version) = known.and_then(|at| table.versions.get_mut(*at)) {
             version.xmax = Some(xid);
             version.deleted = at;
         }
+    }
+
+    /// The record at `at` moves the catalog into another file. True if that was not followed up to here.
+    pub fn moved(&mut self, catalog: Catalog, number: Oid, at: Lsn) -> bool {
+        let eras = self.eras.entry(catalog).or_default();
+        if eras.last().is_none_or(|(_, last)| *last != number) {
+            eras.push((at, number));
+            self.changes.push(at);
+        }
+        let file = self.file(number);
+        self.files.insert(file, catalog).is_none()
+    }
+
+    /// Takes this file for one of the catalog's, too.
+    pub fn follow(&mut self, catalog: Catalog, file: RelFile) {
+        self.files.insert(file, catalog);
     }
 
     /// To be called behind the last record.
@@ -381,7 +401,19 @@ impl<'a> Database<'a> {
         }
     }
 
-    fn visible(&self, view: &View<'_>, version: &Version) -> bool {
+    /// Whether the catalog lies in this file at this place in WAL, as far as it was rewritten in the WAL at hand.
+    fn in_its_era(&self, catalog: Catalog, file: Oid, at: Lsn) -> bool {
+        let Some(eras) = self.eras.get(&catalog) else { return true };
+        match eras.iter().rev().find(|(from, _)| *from <= at) {
+            Some((_, number)) => *number == file,
+            None => eras.iter().all(|(_, number)| *number != file),
+        }
+    }
+
+    fn visible(&self, view: &View<'_>, catalog: Catalog, version: &Version) -> bool {
+        if !self.in_its_era(catalog, version.file, view.at) {
+            return false;
+        }
         let hint = |yes: u16, no: u16| {
             if version.hints & yes != 0 {
                 Some(true)
@@ -411,14 +443,14 @@ impl<'a> Database<'a> {
         let table = self.tables.get(&catalog);
         let at = table.and_then(|table| table.by_key.get(&key)).into_iter().flatten();
         at.filter_map(move |at| table?.versions.get(*at))
-            .filter(|version| self.visible(view, version))
+            .filter(move |version| self.visible(view, catalog, version))
             .map(|version| &version.row)
     }
 
     /// All rows of a catalog that the transaction sees.
     pub fn all<'v>(&'v self, view: &'v View<'_>, catalog: Catalog) -> impl Iterator<Item = &'v CatalogRow> {
         let versions = self.tables.get(&catalog).into_iter().flat_map(|table| &table.versions);
-        versions.filter(|version| self.visible(view, version)).map(|version| &version.row)
+        versions.filter(move |version| self.visible(view, catalog, version)).map(|version| &version.row)
     }
 
     /// The relation whose file this is.
@@ -440,7 +472,7 @@ impl<'a> Database<'a> {
         };
         // what the transaction sees; else whatever says which relation had the file
         let found = candidates()
-            .filter(|version| self.visible(view, version))
+            .filter(|version| self.visible(view, Catalog::Class, version))
             .last()
             .or_else(|| candidates().last())?;
         match &found.row {
@@ -453,7 +485,10 @@ impl<'a> Database<'a> {
     pub fn class(&self, view: &View<'_>, oid: Oid) -> Option<&ClassRow> {
         let table = self.tables.get(&Catalog::Class)?;
         let of = || table.by_key.get(&oid).into_iter().flatten().filter_map(|at| table.versions.get(*at));
-        let found = of().filter(|version| self.visible(view, version)).last().or_else(|| of().next_back())?;
+        let found = of()
+            .filter(|version| self.visible(view, Catalog::Class, version))
+            .last()
+            .or_else(|| of().next_back())?;
         match &found.row {
             CatalogRow::Class(row) => Some(row),
             _ => None,

@@ -57,9 +57,13 @@ use self::collect::Collect;
 use self::other::Moved;
 use self::pages::{Bases, Pages};
 use self::range::{Range, is_lost, prepared_before};
+use self::rowtypes::Catalog;
 use self::spool::Spool;
 use self::survey::Survey;
 use self::toast::Chunks;
+
+/// WAL is read so many times at most to follow catalogs that are rewritten.
+const MAX_PASSES: u32 = 4;
 
 /// Why the rows could not be collected.
 #[derive(Debug, Error)]
@@ -236,13 +240,29 @@ impl Work<'_> {
         let major = self.format.major;
         let transactions = self.transactions();
         let wanted = self.wanted(&transactions);
-        let databases = self.databases(wanted.as_ref(), &ours, &theirs);
         let next_xid = facts.common_checkpoint.as_ref().map_or(0, |c| c.next_xid);
-        let mut survey = Survey::new(major, (self.divergence.lsn, next_xid), databases, bases());
-        self.walk(path, &mut survey)?;
-        if let Some(failure) = survey.failure.take() {
-            return Err(failure.into());
-        }
+        let mut followed: Vec<(RelFile, Catalog)> = Vec::new();
+        let (mut passes, mut seen) = (0, 0);
+        let mut survey = loop {
+            let mut databases = self.databases(wanted.as_ref(), &ours, &theirs);
+            for (file, catalog) in &followed {
+                if let Some(database) = databases.get_mut(&file.db) {
+                    database.follow(*catalog, *file);
+                }
+            }
+            let mut survey = Survey::new(major, (self.divergence.lsn, next_xid), databases, bases());
+            self.walk(path, &mut survey)?;
+            if let Some(failure) = survey.failure.take() {
+                return Err(failure.into());
+            }
+            passes += 1;
+            // what fills a catalog's new file comes before the record that says what it is
+            followed.append(&mut survey.discovered);
+            if followed.len() == seen || passes >= MAX_PASSES {
+                break survey;
+            }
+            seen = followed.len();
+        };
         survey.finish();
         let cut = survey.is_cut();
         let Survey { fates, databases, ops, next_xid, damaged, .. } = survey;

@@ -1,8 +1,10 @@
 //! The first reading: what became of transactions, and every version of the catalogs' rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
+use crate::pg::bytes::{Bytes, Short};
+use crate::pg::relmap::RelMap;
 use crate::pg::{Fork, Lsn, Major, Oid, RelFile, Xid};
 use crate::wal::framer::Sink;
 use crate::wal::record::{Decoded, Fragment, Fragments, Record};
@@ -48,6 +50,10 @@ pub struct Survey<'a> {
     pub damaged: u64,
     pages: Pages<'a>,
     is_cut: bool,
+    /// Files that were made in the WAL at hand.
+    created: HashSet<RelFile>,
+    /// Files of catalogs that were not followed from the beginning: WAL has to be read once more with them.
+    pub discovered: Vec<(RelFile, Catalog)>,
     /// Why reading had to stop.
     pub failure: Option<io::Error>,
 }
@@ -70,6 +76,8 @@ impl<'a> Survey<'a> {
             damaged: 0,
             pages: Pages::new(bases, major),
             is_cut: false,
+            created: HashSet::new(),
+            discovered: Vec::new(),
             failure: None,
         }
     }
@@ -114,7 +122,7 @@ impl<'a> Survey<'a> {
             self.pages.apply(record, &decoded, block)?;
             if shown && let Some(database) = self.databases.get_mut(&block.rel.db) {
                 self.pages.tuples(block.rel, block.block, |number, tuple| {
-                    database.seen(catalog, (block.block, number), tuple);
+                    database.seen(catalog, (block.rel, block.block, number), tuple);
                 })?;
             }
         }
@@ -153,10 +161,13 @@ impl<'a> Survey<'a> {
                 new: read(&new_tuple),
             };
             if let (Some(place), Some(tuple)) = (old, &old_tuple) {
-                database.deleted(catalog, place, tuple, (record.xid, record.lsn));
+                database.deleted(catalog, (rel, place.0, place.1), tuple, (record.xid, record.lsn));
             }
             if let (Some(place), Some(tuple)) = (new, &new_tuple) {
-                database.inserted(catalog, place, tuple, record.lsn);
+                database.inserted(catalog, (rel, place.0, place.1), tuple, record.lsn);
+            }
+            if let Some(CatalogRow::Class(row)) = &change.new {
+                self.relocated(rel.db, row.oid, row.file_number, record.lsn);
             }
             let is_system =
                 |row: &CatalogRow| matches!(row, CatalogRow::Attribute(row) if row.column.number <= 0);
@@ -168,6 +179,42 @@ impl<'a> Survey<'a> {
             } else {
                 self.is_cut = true;
             }
+        }
+        Ok(())
+    }
+
+    /// The relation lies in another file from here on: if that is one of the followed catalogs and the file is a new
+    /// one, its rows come from there.
+    fn relocated(&mut self, database: Oid, relation: Oid, number: Oid, at: Lsn) {
+        let Some(catalog) = Catalog::of(relation) else { return };
+        let Some(of) = self.databases.get_mut(&database) else { return };
+        let file = RelFile { spc: of.tablespace, db: database, rel: number };
+        if self.created.contains(&file) && of.moved(catalog, number, at) {
+            self.discovered.push((file, catalog));
+        }
+    }
+
+    fn files(&mut self, record: &Record<'_>) -> Result<(), Short> {
+        let Some(main) = record.main_data(self.major) else { return Ok(()) };
+        let main = Bytes::new(main);
+        match (record.rmid, record.info & 0xF0) {
+            (id::SMGR, op::SMGR_CREATE) => {
+                let rel = RelFile { spc: main.u32_at(0)?, db: main.u32_at(4)?, rel: main.u32_at(8)? };
+                if self.databases.contains_key(&rel.db) && self.created.len() < MAX_OPS {
+                    self.created.insert(rel);
+                }
+            }
+            (id::RELMAP, op::RELMAP_UPDATE) => {
+                let (database, length) = (main.u32_at(0)?, main.u32_at(8)?);
+                if let Ok(map) = RelMap::parse(main.slice_at(12, length as usize)?) {
+                    for catalog in Catalog::ALL {
+                        if let Some(number) = map.file_number(catalog.oid()) {
+                            self.relocated(database, catalog.oid(), number, record.lsn);
+                        }
+                    }
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -189,7 +236,7 @@ impl Sink for Survey<'_> {
     fn wants_whole(&self, rmid: u8, info: u8) -> bool {
         match rmid {
             id::XLOG => matches!(info & 0xF0, op::XLOG_FPI | op::XLOG_FPI_FOR_HINT),
-            id::XACT | id::HEAP | id::HEAP2 => true,
+            id::XACT | id::HEAP | id::HEAP2 | id::SMGR | id::RELMAP => true,
             _ => false,
         }
     }
@@ -203,6 +250,10 @@ impl Sink for Survey<'_> {
                 if self.fates.take(record, self.major).is_none() {
                     self.damaged += 1;
                 }
+            }
+            id::SMGR | id::RELMAP => {
+                self.damaged += u64::from(self.files(record).is_err());
+                return true;
             }
             id::HEAP | id::HEAP2 => {}
             id::XLOG if matches!(record.info & 0xF0, op::XLOG_FPI | op::XLOG_FPI_FOR_HINT) => {}
