@@ -27,6 +27,11 @@ use super::toast::Chunks;
 
 /// Some column lies out of line (`HEAP_HASEXTERNAL`).
 const HAS_EXTERNAL: u16 = 0x0004;
+/// Longer records are not read, in bytes: no server writes such ones but for logical messages, and old rows that are
+/// their own replica identity.
+pub const LONGEST: u32 = 64 << 20;
+/// Longer messages are told without their content, in bytes.
+const LONGEST_MESSAGE: u32 = 1 << 20;
 /// Shapes that are remembered; schemas that change all the time would fill the memory.
 const MAX_SHAPES: usize = 1 << 16;
 
@@ -477,6 +482,10 @@ impl Sink for Collect<'_, '_> {
             id::XACT | id::HEAP | id::HEAP2 | id::SEQ | id::LOGICALMSG | id::DBASE | id::TBLSPC => true,
             _ => false,
         }
+    }
+
+    fn longest(&self, rmid: u8) -> u32 {
+        if rmid == id::LOGICALMSG { LONGEST_MESSAGE } else { LONGEST }
     }
 
     fn record(&mut self, record: &Record<'_>) -> bool {

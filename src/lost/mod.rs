@@ -39,7 +39,7 @@ use thiserror::Error;
 use crate::facts::Facts;
 use crate::facts::gather::{DiagnoseError, Options, WithOther, input};
 use crate::facts::open::{Opened, open_side};
-use crate::facts::{Divergence, Role, SideScan};
+use crate::facts::{Divergence, Relation, Role, SideScan};
 use crate::names::DiskBlocks;
 use crate::pg::{Lsn, Oid, RelFile, Xid};
 use crate::rows::Settings;
@@ -116,12 +116,20 @@ pub struct Lost {
 
 impl Lost {
     fn nothing(facts: &Facts) -> Self {
+        let unseen = match facts.relation {
+            Relation::SamePosition | Relation::TargetBehind => Vec::new(),
+            Relation::Unrelated(_) => vec!["the two directories have nothing in common".to_owned()],
+            _ => vec![
+                "what the target wrote since the divergence could not be read; forkpoint report says why"
+                    .to_owned(),
+            ],
+        };
         Self {
             divergence: None,
             read: None,
             transactions: Vec::new(),
             sequences: Vec::new(),
-            unseen: Vec::new(),
+            unseen,
             next_xid: 0,
             settings: Settings { major: facts.target.control.major, time_zone: TimeZone::UTC },
             spool: Spool::default(),
@@ -327,8 +335,9 @@ impl Work<'_> {
         collect.finish()?;
         let Collect { xacts, spool, mut chunks, sequences, damaged, .. } = collect;
         if damaged > 0 {
-            self.unseen
-                .push(format!("{damaged} WAL records do not add up inside: what they changed is not listed"));
+            self.unseen.push(format!(
+                "{damaged} WAL records do not add up inside or are too long: what they changed is not listed"
+            ));
         }
         for (oid, table) in chunks.lacking() {
             let Some(file) = databases.get(&oid).and_then(|database| database.file_of(table)) else {

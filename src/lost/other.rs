@@ -51,7 +51,11 @@ impl Collect<'_, '_> {
         if record.lsn < self.divergence && self.lost(record.xid).is_none() {
             return Ok(());
         }
-        let Some(main) = record.main_data(self.major) else { return Ok(()) };
+        let Some(main) = record.main_data(self.major) else {
+            let content = format!("({} bytes, not shown)", record.total_len);
+            let event = Event::Message { prefix: String::new(), content, transactional: true };
+            return self.lost(record.xid).map_or(Ok(()), |top| self.event(top, record.lsn, event));
+        };
         let bytes = Bytes::new(main);
         let read = || {
             // xl_logical_message: database, transactional, sizes of prefix (with its zero) and content

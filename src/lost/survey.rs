@@ -11,6 +11,7 @@ use crate::wal::record::{Decoded, Fragment, Fragments, Record};
 use crate::wal::rmgr::{id, op};
 
 use super::catalog::Database;
+use super::collect::LONGEST;
 use super::fates::Fates;
 use super::heap::{Place, RowOp, row_ops};
 use super::pages::{Bases, Pages};
@@ -239,6 +240,10 @@ impl Sink for Survey<'_> {
             id::XACT | id::HEAP | id::HEAP2 | id::SMGR | id::RELMAP => true,
             _ => false,
         }
+    }
+
+    fn longest(&self, _rmid: u8) -> u32 {
+        LONGEST
     }
 
     fn record(&mut self, record: &Record<'_>) -> bool {

@@ -47,7 +47,12 @@ pub fn write(
 
 fn head(lost: &Lost, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     let Some((divergence, timeline)) = lost.divergence else {
-        writeln!(out, "Nothing would be discarded: the target wrote nothing of its own that is known.")?;
+        for sentence in &summary.unseen {
+            writeln!(out, "Not known: {}.", words::clean(sentence))?;
+        }
+        if summary.unseen.is_empty() {
+            writeln!(out, "Nothing would be discarded: the target wrote nothing of its own.")?;
+        }
         return Ok(());
     };
     let transactions = words::counted(summary.transactions, "transaction");
