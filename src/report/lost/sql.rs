@@ -9,6 +9,7 @@ use super::{Summary, jsonl};
 use crate::lost::{
     Change, Conflicts, Counts, Ending, Entry, Lost, LostXact, RowChange, Sequence, Shape, Value,
 };
+use crate::pg::Major;
 use crate::rows::{Column, TypeKind, oid, quote_ident, sql_literal};
 
 /// What an insertion does where the key is there already.
@@ -56,7 +57,6 @@ SET DateStyle = 'ISO, YMD';
 SET IntervalStyle = 'postgres';
 SET TimeZone = 'UTC';
 SET bytea_output = 'hex';
-SET extra_float_digits = 3;
 SET lc_monetary = 'C';
 SET xmloption = 'content';
 ";
@@ -109,6 +109,9 @@ impl Script<'_> {
                 n(t.deleted)
             );
             say(&text)?;
+        }
+        if self.lost.settings.major < Major::V12 {
+            say("Floating-point values have the 15 digits (real: 6) that this major prints by default.")?;
         }
         for sentence in &self.lost.unseen {
             say(&format!("Not seen: {sentence}."))?;
@@ -168,6 +171,9 @@ impl Script<'_> {
     /// To be said in each database: settings, and that it is the right one.
     fn settings(&self, database: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(SETTINGS.as_bytes())?;
+        // the default, with which the values were written
+        let digits = u8::from(self.lost.settings.major >= Major::V12);
+        writeln!(out, "SET extra_float_digits = {digits};")?;
         let mut body = format!(
             "BEGIN\n  IF (SELECT system_identifier FROM pg_catalog.pg_control_system()) <> {} THEN\n    \
              RAISE EXCEPTION USING MESSAGE = 'this is another cluster';\n  END IF;\n  \
@@ -234,7 +240,7 @@ impl Script<'_> {
             }
             Ending::Prepared(gid) => {
                 writeln!(out)?;
-                comment(out, &title(&format!("prepared as {} ", sql_literal(gid))))?;
+                comment(out, &title(&format!("prepared as {}", sql_literal(gid))))?;
                 let rows = words::counted(xact.rows, "row");
                 return comment(
                     out,
