@@ -8,6 +8,7 @@ pub mod diagnosis;
 pub mod dump;
 pub mod facts;
 pub mod findings;
+pub mod lost;
 pub mod names;
 pub mod pg;
 pub mod plan;

@@ -136,6 +136,8 @@ impl Scene {
             with(&["report", &target, &source]),
             with(&["report", &target, &source, "-v", "--format", "markdown", "--threads", "1"]),
             with(&["blocks", &target, &source]),
+            with(&["lost", &target, &source, "--format", "jsonl"]),
+            with(&["lost", &source, &target, "--format", "sql"]),
             self.run(&["timelines", &target, &source]),
             with(&["snapshots", &source, &target]),
         ];
@@ -241,7 +243,7 @@ fn no_data_directory() {
     let one = |scene: &Scene, wrong: &Path| {
         let source = scene.at("source").to_str().unwrap().to_owned();
         let target = scene.at("target").to_str().unwrap().to_owned();
-        for command in ["report", "blocks"] {
+        for command in ["report", "blocks", "lost"] {
             for pair in [[&target, &source], [&source, &target]] {
                 let ran = scene.run(&[command, pair[0], pair[1]]);
                 assert_eq!((ran.status, ran.out.as_str()), (3, ""), "{}", ran.what);

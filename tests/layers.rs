@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files outside `source/` that may open files for reading, and why.
-const MAY_READ: [(&str, &str); 9] = [
+const MAY_READ: [(&str, &str); 10] = [
     ("names/disk.rs", "blocks of catalogs, by `pread`"),
     ("report/timezone.rs", "the time zone of TZ, as the C library reads it"),
     ("cli/report.rs", "the server's log that --log names"),
     ("cli/output.rs", "whether -o lies inside a data directory"),
+    ("cli/folder.rs", "whether the directory that -o names is empty"),
     ("cli/demo.rs", "the bundled pair in a temporary directory"),
     ("plan/load.rs", "a stored plan"),
     ("plan/compare.rs", "relation files of both sides, block by block"),
@@ -19,8 +20,10 @@ const MAY_READ: [(&str, &str); 9] = [
 ];
 
 /// Files that may write, make or remove something, and why.
-const MAY_WRITE: [(&str, &str); 6] = [
+const MAY_WRITE: [(&str, &str); 8] = [
     ("cli/output.rs", "what -o names"),
+    ("cli/folder.rs", "the directory that -o names"),
+    ("lost/scratch.rs", "scratch: what does not fit into memory, in nameless files"),
     ("cli/demo.rs", "the bundled pair in a temporary directory"),
     ("source/walset/mod.rs", "scratch: the restore command's directory"),
     ("source/walset/judge.rs", "scratch: unpacked segments in nameless files"),

@@ -79,6 +79,8 @@ fn commands(dir: &Path) -> Vec<Vec<String>> {
         with(&["report", &target, &source, "--format", "json"], &archive),
         with(&["report", &target, &source, "-v", "--threads", "2"], &archive),
         with(&["blocks", &target, &source], &archive),
+        with(&["lost", &target, &source], &archive),
+        with(&["lost", "--format", "sql", &target, &source], &archive),
         with(&["timelines", &target, &source], &only_archive),
         with(&["snapshots", &source, &target], &archive),
         with(&["controldata", &target], &[]),

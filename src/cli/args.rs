@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::{
-    apply, blocks, completions, controldata, demo, man, plan, report, resume, schema, snapshots, status,
-    timelines, undo, waldump,
+    apply, blocks, completions, controldata, demo, lost, man, plan, report, resume, schema, snapshots,
+    status, timelines, undo, waldump,
 };
 use crate::diagnosis::engine;
 use crate::facts::Unseen;
@@ -46,6 +46,8 @@ pub enum Command {
     Timelines(timelines::TimelinesArgs),
     /// Every block that the target changed since the last common checkpoint
     Blocks(blocks::BlocksArgs),
+    /// The transactions that a rewind discards, with every row that they changed
+    Lost(lost::LostArgs),
     /// What a rewind would do, by reading alone: a summary, and the whole plan as JSON
     Plan(plan::PlanArgs),
     /// Carries a plan out; it can be interrupted at any time, resumed, and undone

@@ -193,6 +193,7 @@ fn update(bar: &ProgressBar, progress: &Progress) {
         Phase::Syncing => "syncing",
         Phase::Verifying => "reading back",
         Phase::Undoing => "putting back",
+        Phase::Collecting => "collecting rows",
     });
     bar.set_length(total);
     bar.set_position(done);

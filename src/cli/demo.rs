@@ -110,7 +110,7 @@ pub fn run(args: &DemoArgs, console: &Console) -> Result<u8, Failure> {
     }
     let options = wal.options("target".into(), "source".into(), true);
     let diagnosis = console.watch(|progress| engine::diagnose(&options, progress))?;
-    report::write(&diagnosis, None, args.format, Output::Stdout, console)?;
+    report::write(&diagnosis, &report::More::default(), args.format, Output::Stdout, console)?;
     console.note("for your own: forkpoint report OLD_PRIMARY NEW_PRIMARY");
     Ok(exit::DONE)
 }

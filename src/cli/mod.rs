@@ -8,6 +8,8 @@ pub mod console;
 pub mod controldata;
 pub mod demo;
 pub mod exit;
+pub mod folder;
+pub mod lost;
 pub mod man;
 pub mod output;
 pub mod plan;
@@ -82,6 +84,7 @@ fn run(args: Vec<OsString>) -> Result<u8, Failure> {
         Command::Resume(args) => resume::run(&args, &console),
         Command::Undo(args) => undo::run(&args, &console),
         Command::Status(args) => status::run(&args, &console),
+        Command::Lost(args) => lost::run(args, &console),
         Command::Snapshots(args) => snapshots::run(args, &console),
         Command::Schema(args) => schema::run(&args, &console),
         Command::Completions(args) => completions::run(&args, &console),

@@ -112,7 +112,7 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
 
 /// Which of the directories, of their WAL directories or tablespaces, `parent` is or lies in: by device and inode, as
 /// a bind mount has another name.
-fn inside<'a>(parent: &Path, directories: &[&'a Path]) -> Option<&'a Path> {
+pub fn inside<'a>(parent: &Path, directories: &[&'a Path]) -> Option<&'a Path> {
     let identity = |m: &Metadata| (m.dev(), m.ino());
     let above: Vec<_> =
         parent.ancestors().filter_map(|p| fs::metadata(p).ok()).map(|m| identity(&m)).collect();

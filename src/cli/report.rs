@@ -13,7 +13,9 @@ use super::output::Output;
 use crate::diagnosis::Diagnosis;
 use crate::diagnosis::engine;
 use crate::diagnosis::log::{self, LogMatch};
+use crate::lost::{Filter, LostError, lost};
 use crate::report::doc::Block;
+use crate::report::lost::Summary;
 use crate::report::text::TextStyle;
 use crate::report::{content, dto, json, markdown, text, words};
 
@@ -42,6 +44,9 @@ pub struct ReportArgs {
     /// Read a server's log, or one message of it (- for standard input), and say whether the directories bear it out
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// Collect the rows that are lost, too, and sum them up by table; reads the target's WAL twice more
+    #[arg(long)]
+    pub rows: bool,
     /// Do not read the source's WAL after the divergence
     #[arg(long)]
     pub no_source_wal: bool,
@@ -57,19 +62,42 @@ pub fn run(args: ReportArgs, console: &Console) -> Result<u8, Failure> {
     }
     let log = args.log.as_deref().map(read_log).transpose()?;
     let options = args.wal.options(args.target, args.source, !args.no_source_wal);
-    let mut diagnosis = console.watch(|progress| engine::diagnose(&options, progress))?;
+    let (mut diagnosis, rows) = console.watch(|progress| -> Result<_, Failure> {
+        let diagnosis = engine::diagnose(&options, progress)?;
+        let rows = if args.rows { Some(summary(&options, &diagnosis, progress)?) } else { None };
+        Ok((diagnosis, rows))
+    })?;
     let useless = useless_archives(&options.archives, &diagnosis.facts.target.control, console);
     diagnosis.facts.unseen.extend(useless);
     let matches = log.map(|log| log::explain(&log, Some(&diagnosis)));
-    write(&diagnosis, matches.as_deref(), args.format, output, console)?;
+    let more = More { log: matches.as_deref(), rows: rows.as_ref() };
+    write(&diagnosis, &more, args.format, output, console)?;
     let status = if args.exit_code { exit::of_verdict } else { exit::of_answer };
     Ok(status(&diagnosis.verdict))
+}
+
+fn summary(
+    options: &engine::Options,
+    diagnosis: &Diagnosis,
+    progress: &engine::Progress,
+) -> Result<Summary, LostError> {
+    let found = lost(options, &diagnosis.facts, &Filter::default(), progress)?;
+    Ok(Summary::new(&found, &found.counts()?))
+}
+
+/// What a report has only if it was asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct More<'a> {
+    /// What was found in a server's log.
+    pub log: Option<&'a [LogMatch]>,
+    /// The sum of lost rows.
+    pub rows: Option<&'a Summary>,
 }
 
 /// Writes a report.
 pub fn write(
     diagnosis: &Diagnosis,
-    log: Option<&[LogMatch]>,
+    more: &More<'_>,
     format: Format,
     output: Output,
     console: &Console,
@@ -77,13 +105,14 @@ pub fn write(
     let style = style(&output, console);
     output.write(console, |out| {
         if format == Format::Json {
-            return json::write(&dto::Report::from(diagnosis).with_log(log), out);
+            return json::write(&dto::Report::from(diagnosis).with_log(more.log).with_rows(more.rows), out);
         }
         let mut blocks = content::report(diagnosis, console.detail());
-        if let Some(log) = log {
+        if let Some(log) = more.log {
             // what the user came with is answered first
             blocks.splice(1..1, content::log(log));
         }
+        blocks.extend(more.rows.into_iter().flat_map(Summary::blocks));
         blocks_as(format, &blocks, style, out)
     })
 }

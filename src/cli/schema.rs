@@ -6,7 +6,7 @@ use super::console::Console;
 use super::exit::{self, Failure};
 use super::output::Output;
 use crate::plan::Plan;
-use crate::report::{blocks, dto, json, rewind, snapshots, timelines};
+use crate::report::{blocks, dto, json, lost, rewind, snapshots, timelines};
 
 /// Arguments of `forkpoint schema`.
 #[derive(Debug, Args)]
@@ -25,6 +25,8 @@ pub enum Of {
     Blocks,
     /// `plan --format json`
     Plan,
+    /// A line of `lost --format jsonl`
+    Lost,
     /// `snapshots --format json`
     Snapshots,
     /// `status --format json`
@@ -41,6 +43,7 @@ pub fn run(args: &SchemaArgs, console: &Console) -> Result<u8, Failure> {
         Of::Report => dto::schema::<dto::Report<'static>>(),
         Of::Blocks => dto::schema::<blocks::Report<'static>>(),
         Of::Plan => dto::schema::<Plan>(),
+        Of::Lost => dto::schema::<lost::jsonl::Line>(),
         Of::Snapshots => dto::schema::<snapshots::Report>(),
         Of::Status => dto::schema::<rewind::Report>(),
         Of::Timelines => dto::schema::<timelines::Report>(),

@@ -10,6 +10,6 @@ pub mod loss;
 mod model;
 pub mod needs;
 pub mod open;
-mod reading;
+pub mod reading;
 
 pub use model::*;

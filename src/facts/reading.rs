@@ -19,13 +19,26 @@ use super::open::Opened;
 use super::{Checkpoint, Divergence, SideScan, Unseen};
 
 /// The side's own places first, then the other's where both have the same WAL.
-struct WithOther<'a> {
+pub struct WithOther<'a> {
     own: &'a WalSet,
     other: &'a WalSet,
     /// Segments below this number end before the divergence.
     common_below: u64,
     /// What an archive has of later segments is not the side's.
     own_to: u64,
+}
+
+impl<'a> WithOther<'a> {
+    /// Where the target's WAL may be taken from.
+    pub fn of(target: &'a Opened, source: &'a Opened, divergence: Option<Lsn>, format: Format) -> Self {
+        let common_below = divergence.map_or(0, |lsn| format.segment_size.segno(lsn));
+        // a base backup is a moment of a server that went on
+        let own_to = match &target.side.leftovers.backup_label {
+            Some(label) if label.method == "streamed" => target.last_own().unwrap_or(u64::MAX),
+            _ => u64::MAX,
+        };
+        Self { own: &target.set, other: &source.set, common_below, own_to }
+    }
 }
 
 impl Segments for WithOther<'_> {
@@ -108,13 +121,7 @@ impl Work<'_> {
     }
 
     fn store_for_target(&self, divergence: Option<Lsn>, format: Format) -> WithOther<'_> {
-        let common_below = divergence.map_or(0, |lsn| format.segment_size.segno(lsn));
-        // a base backup is a moment of a server that went on
-        let own_to = match &self.target.side.leftovers.backup_label {
-            Some(label) if label.method == "streamed" => self.target.last_own().unwrap_or(u64::MAX),
-            _ => u64::MAX,
-        };
-        WithOther { own: &self.target.set, other: &self.source.set, common_below, own_to }
+        WithOther::of(&self.target, &self.source, divergence, format)
     }
 
     pub(super) fn common_checkpoint(

@@ -9,7 +9,7 @@ pub mod disk;
 pub mod image;
 mod load;
 mod reader;
-mod redo;
+pub mod redo;
 pub mod replay;
 mod side;
 mod visibility;

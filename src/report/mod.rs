@@ -7,6 +7,7 @@ pub mod doc;
 pub mod drawing;
 pub mod dto;
 pub mod json;
+pub mod lost;
 pub mod markdown;
 pub mod plan;
 pub mod rewind;

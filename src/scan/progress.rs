@@ -19,6 +19,7 @@ pub enum Phase {
     Syncing = 8,
     Verifying = 9,
     Undoing = 10,
+    Collecting = 11,
 }
 
 /// Shared between the engine and whoever watches it.
@@ -89,6 +90,7 @@ impl Progress {
             8 => Phase::Syncing,
             9 => Phase::Verifying,
             10 => Phase::Undoing,
+            11 => Phase::Collecting,
             _ => Phase::Concluding,
         }
     }

@@ -16,6 +16,11 @@ pub trait Sink {
     /// Whether a record that lies on several pages is to be given whole. All block headers are given in any case.
     fn wants_whole(&self, rmid: u8, info: u8) -> bool;
 
+    /// Records of this resource manager that are longer, in bytes, are not given whole all the same.
+    fn longest(&self, _rmid: u8) -> u32 {
+        MAX_LENGTH
+    }
+
     /// Takes a valid record; false stops the framer behind it.
     fn record(&mut self, record: &Record<'_>) -> bool;
 }
@@ -333,7 +338,8 @@ impl Framer {
         partial.total = total;
         partial.got = 0;
         partial.crc = crc::INIT;
-        partial.whole = header.is_some_and(|h| sink.wants_whole(h.rmid, h.info));
+        partial.whole =
+            header.is_some_and(|h| sink.wants_whole(h.rmid, h.info) && total <= sink.longest(h.rmid));
         partial.bytes.clear();
         partial.append(rest);
         self.state = State::Partial;
@@ -378,7 +384,8 @@ impl Framer {
             if fixed.total > MAX_LENGTH {
                 return Err(Problem::TooLong { at: lsn, found: fixed.total });
             }
-            self.partial.whole = sink.wants_whole(fixed.rmid, fixed.info);
+            self.partial.whole =
+                sink.wants_whole(fixed.rmid, fixed.info) && fixed.total <= sink.longest(fixed.rmid);
         }
         let here = (expected as usize).min(body.len());
         self.partial.append(body.get(taken..here).unwrap_or_default());

@@ -201,6 +201,11 @@ impl Cluster {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
+    /// Runs statements that may fail, in database `postgres`.
+    pub fn try_sql(&self, text: &str) -> Output {
+        self.psql("postgres", text)
+    }
+
     fn psql_command(&self, database: &str) -> Command {
         let mut command = self.command("psql");
         command

@@ -15,7 +15,7 @@ use crate::diagnosis::{log, verdict};
 use crate::facts::{self};
 use crate::findings;
 use crate::pg::Lsn;
-use crate::report::words;
+use crate::report::{lost, words};
 
 pub use basic::*;
 pub use changes::*;
@@ -44,6 +44,8 @@ pub struct Report<'a> {
     pub unproven: Vec<Unproven>,
     /// What discarding the target's WAL after the divergence costs.
     pub loss: Option<Loss>,
+    /// The rows that are lost, in sum; null unless they were asked for (`--rows`).
+    pub lost_rows: Option<&'a lost::Summary>,
     /// What goes wrong, most severe first.
     pub findings: Vec<Finding>,
     /// Messages of the server's log that was given, with what they mean here; null if none was given.
@@ -88,6 +90,7 @@ impl<'a> From<&'a Diagnosis> for Report<'a> {
             last_common_checkpoint: facts.common_checkpoint.as_ref().map(Into::into),
             unproven: facts.unproven.iter().map(Into::into).collect(),
             loss: facts.loss.as_ref().map(Into::into),
+            lost_rows: None,
             findings: diagnosis.findings.iter().map(Into::into).collect(),
             log: None,
             target: (&facts.target).into(),
@@ -144,11 +147,18 @@ impl<'a> From<&'a Diagnosis> for Report<'a> {
     }
 }
 
-impl Report<'_> {
+impl<'a> Report<'a> {
     /// With what was found in a server's log.
     #[must_use]
     pub fn with_log(mut self, log: Option<&[log::LogMatch]>) -> Self {
         self.log = log.map(|log| log.iter().map(Into::into).collect());
+        self
+    }
+
+    /// With the sum of lost rows.
+    #[must_use]
+    pub fn with_rows(mut self, rows: Option<&'a lost::Summary>) -> Self {
+        self.lost_rows = rows;
         self
     }
 }

@@ -1,0 +1,481 @@
+//! Transactions of the target that a rewind discards, and the rows that they changed.
+//!
+//! WAL is read twice, from the checkpoint before the oldest lost transaction on: [`survey`] finds out what became of
+//! each transaction and collects every version of the catalogs' rows; [`collect`] carries heap pages along in memory,
+//! takes each changed row before and after from them, and writes it to a temporary file by transaction. What is shown
+//! comes from there, in the order of the commits.
+
+mod catalog;
+mod collect;
+mod conflicts;
+mod ddl;
+mod decode;
+mod fates;
+mod heap;
+mod model;
+mod other;
+mod pages;
+mod range;
+mod rowtypes;
+mod scratch;
+mod shape;
+mod spool;
+mod survey;
+mod toast;
+
+pub use collect::Filter;
+pub use conflicts::{Conflict, Conflicts};
+pub use decode::Value;
+pub use model::*;
+pub use spool::Entry;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+use thiserror::Error;
+
+use crate::facts::Facts;
+use crate::facts::gather::{DiagnoseError, Options, input};
+use crate::facts::open::{Opened, open_side};
+use crate::facts::reading::WithOther;
+use crate::facts::{Divergence, Relation, Role, SideScan};
+use crate::names::DiskBlocks;
+use crate::pg::{Lsn, Oid, RelFile, Xid};
+use crate::rows::Settings;
+use crate::scan::path::WalPath;
+use crate::scan::progress::{Cancelled, Phase, Progress};
+use crate::scan::walk::{Start, walk};
+use crate::scan::{Xact, XactEnd};
+use crate::source::datadir::DataDir;
+use crate::source::restore::RestoreCommand;
+use crate::wal::Format;
+use crate::wal::framer::Sink;
+
+use self::catalog::{Database, View};
+use self::collect::Collect;
+use self::other::Moved;
+use self::pages::{Bases, Pages};
+use self::range::{Range, is_lost, prepared_before};
+use self::rowtypes::Catalog;
+use self::spool::Spool;
+use self::survey::Survey;
+use self::toast::Chunks;
+
+/// WAL is read so many times at most to follow catalogs that are rewritten.
+const MAX_PASSES: u32 = 4;
+
+/// Why the rows could not be collected.
+#[derive(Debug, Error)]
+pub enum LostError {
+    /// An input could not be read.
+    #[error(transparent)]
+    Diagnose(#[from] DiagnoseError),
+    /// The temporary file that holds rows.
+    #[error("the temporary file for rows in {}: {error}. Set TMPDIR to a directory with room.", directory.display())]
+    Scratch {
+        /// Where it lies.
+        directory: PathBuf,
+        /// What is the matter.
+        error: io::Error,
+    },
+}
+
+impl From<Cancelled> for LostError {
+    fn from(_: Cancelled) -> Self {
+        Self::Diagnose(DiagnoseError::Cancelled)
+    }
+}
+
+impl From<io::Error> for LostError {
+    fn from(error: io::Error) -> Self {
+        Self::Scratch { directory: std::env::temp_dir(), error }
+    }
+}
+
+/// Everything that a rewind discards.
+#[derive(Debug)]
+pub struct Lost {
+    /// Where the sides part; `None` where nothing has to be discarded.
+    pub divergence: Option<(Lsn, crate::pg::TimelineId)>,
+    /// The WAL that was read: from the first of these to the second.
+    pub read: Option<(Lsn, Lsn)>,
+    /// The transactions, in order of their end; prepared ones last.
+    pub transactions: Vec<LostXact>,
+    /// Sequences that moved after the divergence, by database and name.
+    pub sequences: Vec<Sequence>,
+    /// What is not seen, each a sentence.
+    pub unseen: Vec<String>,
+    /// The first transaction identifier that was not given out at the divergence.
+    pub next_xid: Xid,
+    /// What text depends on.
+    pub settings: Settings,
+    spool: Spool,
+    chunks: Chunks,
+}
+
+impl Lost {
+    fn nothing(facts: &Facts) -> Self {
+        let unseen = match facts.relation {
+            Relation::SamePosition | Relation::TargetBehind => Vec::new(),
+            Relation::Unrelated(_) => vec!["the two directories have nothing in common".to_owned()],
+            _ => vec![
+                "what the target wrote since the divergence could not be read; forkpoint report says why"
+                    .to_owned(),
+            ],
+        };
+        Self {
+            divergence: None,
+            read: None,
+            transactions: Vec::new(),
+            sequences: Vec::new(),
+            unseen,
+            next_xid: 0,
+            settings: Settings { major: facts.target.control.major, time_zone: TimeZone::UTC },
+            spool: Spool::default(),
+            chunks: Chunks::default(),
+        }
+    }
+
+    /// Goes through what a transaction did, in order.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read, or `take` fails.
+    pub fn each(&self, xid: Xid, take: impl FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
+        self.spool.each(xid, take)
+    }
+
+    /// Values of a version's columns, each with its place in the shape's columns.
+    pub fn values(&self, shape: &Shape, version: &Version) -> Vec<(usize, Value)> {
+        decode::values(shape, version, &self.chunks, &self.settings)
+    }
+
+    /// Whether before and after of a change were found, as far as it has them, with all values.
+    pub fn is_whole(&self, row: &RowChange) -> bool {
+        let whole = |version: &Option<Version>, needed: bool| match version {
+            Some(version) => decode::is_whole(&row.shape, version, &self.chunks),
+            None => !needed,
+        };
+        whole(&row.old, row.change != Change::Insert) && whole(&row.new, row.change != Change::Delete)
+    }
+
+    /// Tables that rows are of.
+    pub fn tables(&self) -> impl Iterator<Item = &Shape> {
+        self.spool.shapes().iter().map(|shape| &**shape)
+    }
+
+    /// Changed rows by database and table, of transactions whose rows are lost and of those left prepared.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read.
+    pub fn counts(&self) -> io::Result<BTreeMap<(String, String), Counts>> {
+        let mut counts: BTreeMap<(String, String), Counts> = BTreeMap::new();
+        for xact in self.transactions.iter().filter(|xact| xact.rows > 0) {
+            self.each(xact.xid, |entry| {
+                if let Entry::Row(row) = entry {
+                    let key = (row.shape.database_name.clone(), row.shape.qualified());
+                    let of = counts.entry(key).or_default();
+                    match row.change {
+                        Change::Insert => of.inserted += 1,
+                        Change::Update => of.updated += 1,
+                        Change::Delete => of.deleted += 1,
+                    }
+                    of.incomplete += u64::from(!self.is_whole(&row));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(counts)
+    }
+}
+
+/// Collects what a rewind of the target would discard.
+///
+/// # Errors
+/// An input or the temporary file cannot be read, or the work was cancelled.
+pub fn lost(
+    options: &Options,
+    facts: &Facts,
+    filter: &Filter,
+    progress: &Progress,
+) -> Result<Lost, LostError> {
+    let (Some(divergence), Some(scan)) = (&facts.divergence, &facts.target_scan) else {
+        return Ok(Lost::nothing(facts));
+    };
+    let mut unseen = Vec::new();
+    let restore = options.restore_command.as_deref().map(RestoreCommand::new).transpose();
+    let restore = restore.map_err(|e| input(&e))?.map(|c| c.with_cancel(progress.cancel_flag()));
+    let open = |role, path: &Path| -> Result<Opened, DiagnoseError> {
+        let dir = DataDir::open(path).map_err(|e| input(&e))?;
+        // what is wrong with a side is among the facts already
+        open_side(role, dir, options, (restore.clone(), progress), &mut Vec::new())
+    };
+    let target = open(Role::Target, &options.target)?;
+    let source = open(Role::Source, &options.source)?;
+    let Some(format) = target.format else { return Ok(Lost::nothing(facts)) };
+    let store = WithOther::of(&target, &source, Some(divergence.lsn), format);
+    let path = WalPath { format, history: &target.side.lineage.history, store: &store };
+    let range = Range::find(&path, facts, divergence.lsn, scan, progress)?;
+    unseen.extend(range.unseen.iter().cloned());
+    Work { facts, filter, progress, format, divergence, scan, range, unseen }.run(&path)
+}
+
+struct Work<'a> {
+    facts: &'a Facts,
+    filter: &'a Filter,
+    progress: &'a Progress,
+    format: Format,
+    divergence: &'a Divergence,
+    scan: &'a SideScan,
+    range: Range,
+    unseen: Vec<String>,
+}
+
+impl Work<'_> {
+    fn run(mut self, path: &WalPath<'_>) -> Result<Lost, LostError> {
+        let facts = self.facts;
+        let ours = DiskBlocks::new(facts.target.dir.path(), &facts.target.control);
+        let theirs = DiskBlocks::new(facts.source.dir.path(), &facts.source.control);
+        // pages on the source's disk have all of its WAL up to there
+        let common = facts.source.control.checkpoint_copy.redo >= self.divergence.lsn
+            || facts.source.control.state.is_shut_down();
+        let bases = || Bases { target: &ours, source: common.then_some((&theirs, self.divergence.lsn)) };
+        let major = self.format.major;
+        let transactions = self.transactions();
+        let wanted = self.wanted(&transactions);
+        let next_xid = facts.common_checkpoint.as_ref().map_or(0, |c| c.next_xid);
+        let mut followed: Vec<(RelFile, Catalog)> = Vec::new();
+        let (mut passes, mut seen) = (0, 0);
+        let mut survey = loop {
+            let mut databases = self.databases(wanted.as_ref(), &ours, &theirs);
+            for (file, catalog) in &followed {
+                if let Some(database) = databases.get_mut(&file.db) {
+                    database.follow(*catalog, *file);
+                }
+            }
+            let mut survey = Survey::new(major, (self.divergence.lsn, next_xid), databases, bases());
+            self.walk(path, &mut survey)?;
+            if let Some(failure) = survey.failure.take() {
+                return Err(failure.into());
+            }
+            passes += 1;
+            // what fills a catalog's new file comes before the record that says what it is
+            followed.append(&mut survey.discovered);
+            if followed.len() == seen || passes >= MAX_PASSES {
+                break survey;
+            }
+            seen = followed.len();
+        };
+        survey.finish();
+        let cut = survey.is_cut();
+        let Survey { fates, databases, ops, next_xid, damaged, .. } = survey;
+        for database in databases.values() {
+            self.unseen.extend(database.problems.iter().cloned());
+        }
+        if cut {
+            self.unseen.push(
+                "the catalogs changed too often to keep every version of their rows: tables that were made or changed \
+                 late may be told by an older one, or without words"
+                    .into(),
+            );
+        }
+        let by_xid: HashMap<Xid, usize> = transactions
+            .iter()
+            .enumerate()
+            .filter(|(_, x)| x.ending.loses_rows() || matches!(x.ending, Ending::Prepared(_)))
+            .filter(|(_, x)| self.filter.wants_xid(x.xid))
+            .map(|(at, x)| (x.xid, at))
+            .collect();
+        let mut by_top: HashMap<(Xid, Oid), Vec<&survey::CatalogOp>> = HashMap::new();
+        for op in &ops {
+            if let Some(top) = fates.top(op.xid).filter(|top| by_xid.contains_key(top)) {
+                by_top.entry((top, op.database)).or_default().push(op);
+            }
+        }
+        let mut words: HashMap<Xid, VecDeque<(Lsn, Event)>> = HashMap::new();
+        for ((top, oid), ops) in by_top {
+            if let Some(database) = databases.get(&oid) {
+                words.entry(top).or_default().extend(ddl::events(database, &fates, top, &ops));
+            }
+        }
+        drop(ops);
+        for events in words.values_mut() {
+            events.make_contiguous().sort_by_key(|(lsn, _)| *lsn);
+        }
+        let system = facts.names.relations.iter().filter(|(rel, _)| rel.db == 0 || rel.rel < 16384);
+        let mut collect = Collect {
+            major,
+            divergence: self.divergence.lsn,
+            fates: &fates,
+            databases: &databases,
+            wanted,
+            shared: system.map(|(rel, name)| (*rel, name.name.clone())).collect(),
+            names: (facts.names.databases.clone(), facts.names.tablespaces.clone()),
+            filter: self.filter.clone(),
+            ddl: words,
+            xacts: transactions,
+            by_xid,
+            pages: Pages::new(bases(), major),
+            spool: Spool::default(),
+            chunks: Chunks::default(),
+            sequences: HashMap::new(),
+            damaged,
+            failure: None,
+            state: collect::State::default(),
+        };
+        self.walk(path, &mut collect)?;
+        if let Some(failure) = collect.failure.take() {
+            return Err(failure.into());
+        }
+        collect.finish()?;
+        let Collect { xacts, spool, mut chunks, sequences, damaged, .. } = collect;
+        if damaged > 0 {
+            self.unseen.push(format!(
+                "{damaged} WAL records do not add up inside or are too long: what they changed is not listed"
+            ));
+        }
+        for (oid, table) in chunks.lacking() {
+            let Some(file) = databases.get(&oid).and_then(|database| database.file_of(table)) else {
+                continue;
+            };
+            chunks.take_from(&ours, table, file, self.progress)?;
+            chunks.take_from(&theirs, table, file, self.progress)?;
+        }
+        let sequences = self.sequences(&sequences, &databases, &fates);
+        let mut transactions = xacts;
+        transactions
+            .retain(|x| self.filter.wants_xid(x.xid) && (self.filter.tables.is_empty() || x.rows > 0));
+        let from = self.range.stretches.first().map_or(self.scan.from, |s| s.0.position());
+        Ok(Lost {
+            divergence: Some((self.divergence.lsn, self.divergence.timeline)),
+            read: Some((from, self.scan.to)),
+            transactions,
+            sequences,
+            unseen: self.unseen,
+            next_xid,
+            settings: Settings { major, time_zone: TimeZone::UTC },
+            spool,
+            chunks,
+        })
+    }
+
+    /// Lost transactions, in order of their end.
+    fn transactions(&self) -> Vec<LostXact> {
+        let at = self.divergence.lsn;
+        let mut lost: Vec<LostXact> = self
+            .facts
+            .transactions
+            .iter()
+            .filter(|x| is_lost(x, at))
+            .map(|x| LostXact {
+                xid: x.xid,
+                ending: ending(x, at),
+                time: x.time,
+                lsn: x.end_lsn,
+                first: x.first_lsn,
+                begins_earlier: (x.xid.wrapping_sub(self.range.complete_from) as i32) < 0,
+                origin: None,
+                origin_lsn: None,
+                rows: 0,
+            })
+            .collect();
+        lost.sort_by_key(|x| (matches!(x.ending, Ending::Prepared(_)), x.lsn));
+        lost
+    }
+
+    /// Relations that lost transactions touched; `None` where only some are known.
+    fn wanted(&self, lost: &[LostXact]) -> Option<HashSet<RelFile>> {
+        let from = self.range.stretches.first()?.0.position();
+        let xids: HashSet<Xid> = lost.iter().map(|x| x.xid).collect();
+        let earlier =
+            from < self.scan.from && lost.iter().any(|x| x.first <= self.scan.from || x.begins_earlier);
+        let before = self.facts.common_checkpoint.as_ref().map_or(0, |c| c.next_xid);
+        if earlier || xids.iter().any(|xid| (xid.wrapping_sub(before) as i32) < 0) {
+            return None;
+        }
+        let mut wanted = HashSet::new();
+        let of_lost = self.facts.transactions.iter().filter(|x| xids.contains(&x.xid));
+        let sets: HashSet<u32> = of_lost.map(|x| x.relations).collect();
+        for set in sets {
+            wanted.extend(self.facts.relation_sets.get(set)?.iter().copied());
+        }
+        Some(wanted)
+    }
+
+    fn databases<'d>(
+        &self,
+        wanted: Option<&HashSet<RelFile>>,
+        ours: &'d DiskBlocks,
+        theirs: &'d DiskBlocks,
+    ) -> HashMap<Oid, Database<'d>> {
+        let names = &self.facts.names;
+        let mut oids: HashSet<Oid> = match wanted {
+            Some(wanted) => wanted.iter().map(|rel| rel.db).collect(),
+            None => names.databases.keys().copied().collect(),
+        };
+        // sequences move without a transaction
+        oids.extend(self.scan.changes.relations.iter().map(|r| r.rel.db));
+        oids.remove(&0);
+        let open = |oid: Oid| {
+            let name = names.databases.get(&oid).cloned().unwrap_or_else(|| oid.to_string());
+            (oid, Database::open(oid, name, ours, Some(theirs), names.tablespaces.keys().copied()))
+        };
+        oids.into_iter().map(open).collect()
+    }
+
+    fn walk<S: Sink>(&self, path: &WalPath<'_>, sink: &mut S) -> Result<(), LostError> {
+        let bytes = |(start, to): &(Start, Lsn)| to.since(start.position());
+        self.progress.begin(Phase::Collecting, self.range.stretches.iter().map(bytes).sum());
+        let mut buffer = Vec::new();
+        for (start, to) in &self.range.stretches {
+            walk(path, *start, *to, sink, self.progress, &mut buffer)?;
+        }
+        Ok(())
+    }
+
+    fn sequences(
+        &self,
+        moved: &HashMap<RelFile, Moved>,
+        databases: &HashMap<Oid, Database<'_>>,
+        fates: &fates::Fates,
+    ) -> Vec<Sequence> {
+        let view = View { at: Lsn::MAX, top: None, fates };
+        let mut list: Vec<Sequence> = moved
+            .iter()
+            .filter_map(|(rel, moved)| {
+                let database = databases.get(&rel.db);
+                let class = database.and_then(|db| Some((db, db.class_of_file(&view, *rel)?)));
+                let (schema, name) = match class {
+                    Some((db, class)) => (db.schema(&view, class.namespace), class.name.clone()),
+                    None => (String::new(), rel.to_string()),
+                };
+                let sequence = Sequence {
+                    database: database.map_or_else(|| rel.db.to_string(), |db| db.name.clone()),
+                    schema,
+                    name,
+                    last_value: moved.last_value,
+                    is_called: moved.is_called,
+                    lsn: moved.lsn,
+                };
+                let qualified = format!("{}.{}", sequence.schema, sequence.name);
+                let tables = &self.filter.tables;
+                (tables.is_empty() || tables.contains(&sequence.name) || tables.contains(&qualified))
+                    .then_some(sequence)
+            })
+            .collect();
+        list.sort_by(|a, b| (&a.database, &a.schema, &a.name).cmp(&(&b.database, &b.schema, &b.name)));
+        list
+    }
+}
+
+fn ending(xact: &Xact, divergence: Lsn) -> Ending {
+    let gid = || xact.prepared.as_ref().map(|p| p.gid.to_string()).unwrap_or_default();
+    match xact.end {
+        XactEnd::CommittedPrepared if prepared_before(xact, divergence) => Ending::DecisionCommit(gid()),
+        XactEnd::AbortedPrepared => Ending::DecisionRollback(gid()),
+        XactEnd::CommittedPrepared => Ending::CommittedPrepared(gid()),
+        XactEnd::Prepared => Ending::Prepared(gid()),
+        _ => Ending::Committed,
+    }
+}
