@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod diagnosis;
+pub mod dropin;
 pub mod facts;
 pub mod findings;
 pub mod names;

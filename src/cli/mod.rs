@@ -13,6 +13,7 @@ pub mod output;
 pub mod plan;
 pub mod report;
 pub mod resume;
+pub mod rewind;
 mod rewinding;
 pub mod schema;
 pub mod snapshots;
@@ -61,6 +62,9 @@ pub fn complain(message: &str) {
 }
 
 fn run(args: Vec<OsString>) -> Result<u8, Failure> {
+    if let Some((program, rest)) = rewind::called(&args) {
+        return Ok(rewind::run(program, rest, &Console::quiet()));
+    }
     let parsed = args::command().try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,
@@ -79,6 +83,7 @@ fn run(args: Vec<OsString>) -> Result<u8, Failure> {
         Command::Undo(args) => undo::run(&args, &console),
         Command::Status(args) => status::run(&args, &console),
         Command::Snapshots(args) => snapshots::run(args, &console),
+        Command::Rewind(args) => Ok(rewind::run("forkpoint rewind", &args.args, &Console::quiet())),
         Command::Schema(args) => schema::run(&args, &console),
         Command::Completions(args) => completions::run(&args, &console),
         Command::Man(args) => man::run(&args, &console),
