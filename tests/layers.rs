@@ -19,13 +19,14 @@ const MAY_READ: [(&str, &str); 9] = [
 ];
 
 /// Files that may write, make or remove something, and why.
-const MAY_WRITE: [(&str, &str); 6] = [
+const MAY_WRITE: [(&str, &str); 7] = [
     ("cli/output.rs", "what -o names"),
     ("cli/demo.rs", "the bundled pair in a temporary directory"),
     ("source/walset.rs", "scratch: unpacked segments in nameless files, the restore command's directory"),
     ("source/restore.rs", "runs the restore command in scratch"),
     ("dropin/server.rs", "runs the target's postgres: its configuration, its crash recovery"),
     ("dropin/run.rs", "scratch: segments that -c fetches"),
+    ("cli/demo_rewind.rs", "the bundled pair's undo store in a temporary directory"),
 ];
 
 const READS: [&str; 11] = [

@@ -7,6 +7,7 @@ pub mod completions;
 pub mod console;
 pub mod controldata;
 pub mod demo;
+pub mod demo_rewind;
 pub mod exit;
 pub mod man;
 pub mod output;
