@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 pub mod cluster;
+pub mod drop_in;
+pub mod scenario;
 
 /// Directory that holds installations as `MAJOR/bin`, looked at before the usual places.
 pub const ROOT_VARIABLE: &str = "FORKPOINT_PG_ROOT";
