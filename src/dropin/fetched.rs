@@ -13,29 +13,57 @@ use super::history::{Parting, exists};
 use super::log::{Ended, Log};
 use super::wal::TargetWal;
 
-/// Names of the segments that pg_rewind fetches and does not remove again: it lists the target's files in between, so what
-/// it fetches before is removed like everything that the source does not have, unless it is needed for recovery.
-pub fn staying(
-    (wal, source): (&TargetWal, &Path),
-    checkpoint: &Checkpoint,
-    parting: &Parting,
-    (last_checkpoint, end): (Lsn, Lsn),
-    major: Major,
-) -> Vec<String> {
-    let back = wal.segno_behind(parting.lsn);
-    let last = wal.segno_behind(last_checkpoint);
-    wal.absent(checkpoint.lsn, end)
-        .into_iter()
-        .filter(|(segno, name)| {
-            let listed = *segno <= back || *segno >= last;
-            let kept = *segno <= back && major >= Major::V15;
-            (!listed || kept) && !exists(&source.join("pg_wal").join(name))
-        })
-        .map(|(_, name)| name)
-        .collect()
+/// Names of the segments that pg_rewind fetches, by what becomes of them. It lists the target's files in between: what it
+/// fetches before is treated like any other file of the target, what it fetches later just stays.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// All of them.
+    pub all: Vec<String>,
+    /// They stay, and the source does not have them.
+    pub staying: Vec<String>,
+    /// Of these, they are listed and kept because they are needed for recovery.
+    pub kept: Vec<String>,
+    /// They are removed again, because the source does not have them.
+    pub removed: Vec<String>,
+    /// The source has them too, of the same size, and they are not copied (19).
+    pub same: Vec<String>,
 }
 
-/// Fetches them into `scratch` and has the plan put them in place.
+impl Fetched {
+    /// Nothing is fetched yet.
+    pub fn new(
+        (wal, source): (&TargetWal, &Path),
+        checkpoint: &Checkpoint,
+        parting: &Parting,
+        (last_checkpoint, end): (Lsn, Lsn),
+        major: Major,
+    ) -> Self {
+        let back = wal.segno_behind(parting.lsn);
+        let last = wal.segno_behind(last_checkpoint);
+        let mut found = Self::default();
+        for (segno, name) in wal.absent(checkpoint.lsn, end) {
+            let listed = segno <= back || segno >= last;
+            let kept = segno <= back && major >= Major::V15;
+            found.all.push(name.clone());
+            match (exists(&source.join("pg_wal").join(&name)), listed, kept) {
+                (true, true, _) if major >= Major::V19 && segno < wal.segno_of(parting.lsn) => {
+                    found.same.push(name);
+                }
+                (true, ..) => {}
+                (false, true, false) => found.removed.push(name),
+                (false, listed, _) => {
+                    if listed {
+                        found.kept.push(name.clone());
+                    }
+                    found.staying.push(name);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Fetches segments into `scratch` and has the plan put them in place.
 ///
 /// # Errors
 /// One cannot be fetched; that was said.

@@ -10,6 +10,7 @@ use crate::plan::model::{Action, Entry, Why};
 use crate::plan::rules;
 use crate::source::trees::{Entry as Listed, Kind, Pair, Trees};
 
+use super::fetched::Fetched;
 use super::log::Log;
 
 const BLOCK: u64 = crate::pg::BLOCK_SIZE as u64;
@@ -56,7 +57,11 @@ fn line(entry: &Entry) -> Option<Line<'_>> {
 }
 
 /// What is not copied, as it is said while both sides are listed or decided on.
-pub fn excluded(trees: &Trees, plan: &Plan, log: &mut Log<'_>) {
+pub fn excluded(target: &Path, trees: &Trees, plan: &Plan, fetched: &Fetched, log: &mut Log<'_>) {
+    for name in &fetched.all {
+        let path = target.join("pg_wal").join(name);
+        log.debug(&format!("using file \"{}\" restored from archive", path.display()));
+    }
     let major = log.major();
     let named = |e: &Listed<'_>| {
         let bytes = e.path.as_os_str().as_bytes();
@@ -76,16 +81,27 @@ pub fn excluded(trees: &Trees, plan: &Plan, log: &mut Log<'_>) {
     for entry in plan.entries.iter().filter(|e| e.action == Action::Keep && e.why == Why::NeededWal) {
         log.debug(&format!("Not removing file \"{}\" because it is required for recovery", entry.path));
     }
+    for name in &fetched.kept {
+        log.debug(&format!("Not removing file \"pg_wal/{name}\" because it is required for recovery"));
+    }
 }
 
 /// The file map.
-pub fn map(trees: &Trees, plan: &Plan, log: &mut Log<'_>) {
+pub fn map(trees: &Trees, plan: &Plan, fetched: &Fetched, log: &mut Log<'_>) {
     let size = SegmentSize::new(plan.segment_size).unwrap_or(SegmentSize::DEFAULT);
+    let wal = |names: &[String]| names.iter().map(|n| Path::new("pg_wal").join(n)).collect::<Vec<_>>();
+    let (removed, same) = (wal(&fetched.removed), wal(&fetched.same));
     let mut lines: BTreeMap<&Path, Line<'_>> =
         plan.entries.iter().filter_map(line).map(|l| (l.path, l)).collect();
+    for path in &same {
+        lines.insert(path, Line { action: "NONE", blocks: Vec::new(), path });
+    }
     let mut add = |path, action| {
         lines.entry(path).or_insert(Line { action, blocks: Vec::new(), path });
     };
+    for path in &removed {
+        add(path, "REMOVE");
+    }
     if log.major() < Major::V14 {
         // it is copied like any other, and overwritten in the end
         add(Path::new(CONTROL_FILE), "COPY");
@@ -117,7 +133,7 @@ pub fn map(trees: &Trees, plan: &Plan, log: &mut Log<'_>) {
 }
 
 /// Bytes to copy, and bytes of all files of the source.
-pub fn sizes(trees: &Trees, plan: &Plan, major: Major) -> (u64, u64) {
+pub fn sizes(trees: &Trees, plan: &Plan, fetched: &Fetched, major: Major) -> (u64, u64) {
     let mut fetch = 0;
     for entry in &plan.entries {
         match &entry.action {
@@ -130,6 +146,7 @@ pub fn sizes(trees: &Trees, plan: &Plan, major: Major) -> (u64, u64) {
             _ => {}
         }
     }
+    fetch = u64::saturating_sub(fetch, fetched.same.len() as u64 * u64::from(plan.segment_size));
     let mut total = 0;
     for entry in trees.source.iter().filter(|e| e.kind == Kind::File) {
         let listed = major >= Major::V14 || !rules::is_excluded(entry.path.as_os_str().as_bytes());

@@ -16,13 +16,14 @@ use crate::plan::{self, Plan, PlanError, PlanOptions};
 use crate::source::restore::RestoreCommand;
 
 use super::control::{self, Control};
+use super::fetched::{self, Fetched};
 use super::history::{self, Parting};
 use super::log::{Ended, FAILED, INTERRUPTED, Log, strerror};
 use super::options::Options;
 use super::server::Server;
 use super::sound;
 use super::wal::TargetWal;
-use super::{carry, fetched, files, listing};
+use super::{carry, files, listing};
 
 /// Both group bits that make a cluster readable for its group (`PG_MODE_MASK_GROUP`).
 const GROUP: u32 = 0o050;
@@ -279,11 +280,18 @@ impl Sides<'_> {
         log: &mut Log<'_>,
     ) -> Result<(), Ended> {
         let trees = &diagnosis.facts.trees;
+        let fetched = if self.restore.is_some() {
+            let Position { parting, checkpoint, end, wal } = position;
+            let ends = (self.ours.file.checkpoint, *end);
+            Fetched::new((wal, self.source), checkpoint, parting, ends, self.major)
+        } else {
+            Fetched::default()
+        };
         if log.debugging() {
-            listing::excluded(trees, &plan, log);
-            listing::map(trees, &plan, log);
+            listing::excluded(self.target, trees, &plan, &fetched, log);
+            listing::map(trees, &plan, &fetched, log);
         }
-        let (fetch, total) = listing::sizes(trees, &plan, self.major);
+        let (fetch, total) = listing::sizes(trees, &plan, &fetched, self.major);
         if self.options.progress {
             let mega = |bytes: u64| bytes / (1024 * 1024);
             log.info(&format!(
@@ -293,7 +301,7 @@ impl Sides<'_> {
             ));
         }
         if !self.options.dry_run {
-            let scratch = self.fetch(position, &mut plan, log)?;
+            let scratch = self.fetch(&fetched, &mut plan, log)?;
             let shown = self.options.progress.then_some(fetch);
             carry::out(diagnosis, &plan, self.options, shown, progress, log)?;
             drop(scratch);
@@ -308,23 +316,15 @@ impl Sides<'_> {
     }
 
     /// With `-c`: what pg_rewind fetches and leaves, in a directory that has to live as long as the plan is carried out.
-    fn fetch(
-        &self,
-        position: &Position,
-        plan: &mut Plan,
-        log: &mut Log<'_>,
-    ) -> Result<Option<TempDir>, Ended> {
+    fn fetch(&self, fetched: &Fetched, plan: &mut Plan, log: &mut Log<'_>) -> Result<Option<TempDir>, Ended> {
         let Some(command) = self.restore_command(log)? else { return Ok(None) };
-        let Position { parting, checkpoint, end, wal } = position;
-        let ends = (self.ours.file.checkpoint, *end);
-        let names = fetched::staying((wal, self.source), checkpoint, parting, ends, self.major);
-        if names.is_empty() {
+        if fetched.staying.is_empty() {
             return Ok(None);
         }
         let scratch = tempfile::Builder::new().prefix("forkpoint-wal-").tempdir();
         let scratch =
             scratch.map_err(|e| log.fatal(&format!("a scratch directory could not be made: {e}")))?;
-        fetched::add(plan, &names, &command, scratch.path(), log)?;
+        fetched::add(plan, &fetched.staying, &command, scratch.path(), log)?;
         plan.id = plan.identity();
         Ok(Some(scratch))
     }

@@ -151,6 +151,11 @@ impl TargetWal {
         size.segno(record_start(at, size.bytes()))
     }
 
+    /// Number of the segment in which a position lies.
+    pub fn segno_of(&self, at: Lsn) -> u64 {
+        self.format.segment_size.segno(at)
+    }
+
     /// Says what the reader says of a record that it cannot read. A file that is not there has a message of its own, and
     /// then there is no reason behind the position.
     fn complain(&self, what: &str, at: Lsn, problem: &Problem, log: &mut Log<'_>) -> Ended {
