@@ -1,7 +1,7 @@
 //! `forkpoint rewind` against the pg_rewind of each major: the same target, rewound by both, has to be the same tree with
 //! the same words said about it, and a real server has to run on it.
 //!
-//! Every run takes one random failover for each installed major. `FORKPOINT_SCENARIOS=20` takes 20 for each,
+//! Every run takes two random failovers for each installed major. `FORKPOINT_SCENARIOS=20` takes 20 for each,
 //! `FORKPOINT_SEED=7` other ones than the default, `FORKPOINT_MAJORS="13 18"` only these majors.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
@@ -75,11 +75,10 @@ fn serves(scenario: &Scenario, rewound: &Cluster) {
     rewound.run(command.arg("--check").arg("-D").arg(rewound.pgdata()));
 }
 
-fn one(server: &Server, seed: u64, story: Story) {
+/// `archived`: the target's WAL lies in an archive, and `-c` is given.
+fn one(server: &Server, seed: u64, story: Story, archived: bool) {
     let mut random = Random::new(seed ^ 0x5EED);
-    let stop = if random.one_in(2) { Mode::Fast } else { Mode::Immediate };
-    let rewinds = matches!(story, Story::Failover | Story::TwoFailovers | Story::MiddlePrimary);
-    let archived = stop == Mode::Fast && rewinds && random.one_in(2);
+    let stop = if archived || random.one_in(2) { Mode::Fast } else { Mode::Immediate };
     let scenario = make(server, Wishes { seed, story, stop, archived });
     say(&scenario.told);
     let major: u32 = server.major.parse().unwrap();
@@ -116,16 +115,25 @@ fn one(server: &Server, seed: u64, story: Story) {
     serves(&scenario, &rewound);
 }
 
-/// Random failovers on one major.
+/// Stories in which the target is a primary that has WAL of its own to discard.
+const PRIMARIES: [Story; 3] = [Story::Failover, Story::TwoFailovers, Story::MiddlePrimary];
+
+/// Random failovers on one major, every other one with the target's WAL in an archive.
 fn random_failovers(major: &str) {
     let Some(server) = server(major) else { return };
-    let count = number("FORKPOINT_SCENARIOS", 1);
+    let count = number("FORKPOINT_SCENARIOS", 2);
     let base = number("FORKPOINT_SEED", 1);
     let own: u64 = major.parse().unwrap();
     for n in 0..count {
         let seed = base * 1000 + own + n * 100;
-        let story = STORIES[usize::try_from(own + base - 1 + n).unwrap() % STORIES.len()];
-        one(&server, seed, story);
+        let archived = n % 2 == 1;
+        let stories: &[Story] = if archived { &PRIMARIES } else { &STORIES };
+        one(
+            &server,
+            seed,
+            stories[usize::try_from(own + base - 1 + n / 2).unwrap() % stories.len()],
+            archived,
+        );
     }
     say(&format!("PostgreSQL {major}: equal to pg_rewind in {count} random failovers"));
 }
