@@ -3,8 +3,10 @@
 //! The layers and their one-way dependencies are in ARCHITECTURE.md.
 
 pub mod cli;
+pub mod desc;
 pub mod diagnosis;
 pub mod dropin;
+pub mod dump;
 pub mod facts;
 pub mod findings;
 pub mod names;
@@ -12,6 +14,7 @@ pub mod pg;
 pub mod plan;
 pub mod report;
 pub mod rewind;
+pub mod rows;
 pub mod scan;
 pub mod source;
 pub mod wal;

@@ -244,7 +244,7 @@ fn cases() -> Vec<Case> {
             let dir = pairs::unpack("recycled-archive");
             facts_of(&dir.join("target"), &dir.join("source"), &[])
         }),
-        case("FP21", &["FP21!"], || {
+        case("FP21", &["FP01!", "FP21!"], || {
             let copy = Copy::of("basic-18");
             let divergence = copy.facts().divergence.unwrap().lsn;
             damage_wal(&copy, divergence.plus(8), &[0x65, 0x65, 0x6B, 0x6C, 0x79, 0, 0, 0]);
@@ -282,6 +282,7 @@ fn cases() -> Vec<Case> {
             }
             copy.facts()
         }),
+        case("FP27", &["FP27", "FP61", "FP62"], wal_in_the_archive_only),
         case("FP28", &["FP01!", "FP19", "FP25", "FP28!"], || {
             let mut facts = real("recycled-archive");
             let lost = facts.wal.follow.as_mut().unwrap();
@@ -433,7 +434,7 @@ fn cases() -> Vec<Case> {
             );
             copy.facts()
         }),
-        case("FP75", &["FP03!", "FP16!", "FP75!"], || real("restartpoint-behind")),
+        case("FP75", &["FP03!", "FP16!", "FP75!"], behind_what_it_replayed),
         case("FP76", &["FP76!"], || {
             let copy = Copy::of("healthy-standby");
             write(copy.target().join("recovery.conf"), "standby_mode = 'on'\n");
@@ -462,6 +463,27 @@ fn cases() -> Vec<Case> {
         }),
         case("FP81", &["FP01!", "FP40"], || real("archive-conflict")),
     ]
+}
+
+/// A clean switchover whose old primary lost its WAL directory's content: all of it lies in the archive.
+fn wal_in_the_archive_only() -> Facts {
+    let copy = Copy::of("switchover");
+    let archive = copy.dir.path().join("archive");
+    fs::create_dir(&archive).unwrap();
+    for name in segments(&copy.target().join("pg_wal")) {
+        fs::rename(copy.target().join("pg_wal").join(&name), archive.join(&name)).unwrap();
+        // what the source has of the same name is left out of the question
+        let _ = fs::remove_file(copy.source().join("pg_wal").join(&name));
+    }
+    copy.facts()
+}
+
+/// A standby that was killed and had flushed what it replayed behind the divergence, with an old restartpoint.
+fn behind_what_it_replayed() -> Facts {
+    let copy = Copy::of("restartpoint-behind");
+    let replayed = copy.facts().target.end.unwrap().lsn;
+    set_control(&copy.target(), |c| c.min_recovery_point, &replayed.0.to_le_bytes());
+    copy.facts()
 }
 
 /// A real pair with one segment among the target's that is not what its name says.
@@ -586,7 +608,7 @@ fn verdicts() {
         ("half-rewound", Action::ReClone, Picture::None, None, &["FP31", "FP32"]),
         ("rewound", Action::Follow, Picture::Rewound, Some(0), &[]),
         ("standby-received-only", Action::Follow, Picture::Failover, Some(3), &["FP03"]),
-        ("restartpoint-behind", Action::ReClone, Picture::Failover, Some(3), &["FP16", "FP75"]),
+        ("restartpoint-behind", Action::Follow, Picture::Failover, Some(3), &["FP03"]),
     ];
     for (scenario, action, picture, lost, blocked_by) in expected {
         let verdict = conclude(real(scenario)).verdict;
@@ -608,6 +630,100 @@ fn verdicts() {
         let steps = format!("{:?}{:?}", verdict.next_steps, verdict.other_routes);
         assert!(!steps.contains("pg_resetwal") && !steps.contains("touch"), "{scenario}: {steps}");
     }
+}
+
+/// Makes a page of the target look as if a record that ends at `lsn` had changed it, checksum included.
+fn change_page(copy: &Copy, lsn: Lsn) -> PathBuf {
+    use forkpoint::pg::{BLOCK_SIZE, checksum};
+    let base = copy.target().join("base/5");
+    let mut files: Vec<PathBuf> = fs::read_dir(base).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|p| p.file_name().unwrap().to_str().unwrap().bytes().all(|b| b.is_ascii_digit()));
+    files.sort();
+    let path = files.into_iter().find(|p| p.metadata().unwrap().len() >= 2 * BLOCK_SIZE as u64).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let page: &mut [u8; BLOCK_SIZE] = (&mut bytes[BLOCK_SIZE..2 * BLOCK_SIZE]).try_into().unwrap();
+    page[..4].copy_from_slice(&((lsn.0 >> 32) as u32).to_le_bytes());
+    page[4..8].copy_from_slice(&(lsn.0 as u32).to_le_bytes());
+    let sum = checksum::of(page, 1);
+    page[8..10].copy_from_slice(&sum.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// `DB_IN_ARCHIVE_RECOVERY`
+const IN_ARCHIVE_RECOVERY: u32 = 5;
+
+#[test]
+fn a_killed_standby_that_only_received_wal_may_follow() {
+    let copy = Copy::of("standby-received-only");
+    let end = copy.facts().target.control_end.unwrap();
+    set_control(&copy.target(), |c| c.state, &IN_ARCHIVE_RECOVERY.to_le_bytes());
+    set_control(&copy.target(), |c| c.min_recovery_point, &end.0.to_le_bytes());
+    let facts = copy.facts();
+    let pages = facts.newer_pages.clone().unwrap();
+    assert!(pages.complete && pages.found == 0 && pages.looked_at > 100, "{pages:?}");
+    assert_eq!(pages.after, facts.divergence.as_ref().unwrap().lsn);
+    let diagnosis = conclude(facts);
+    assert_eq!(warnings_and_errors(&diagnosis.findings), ["FP03!"]);
+    assert_eq!(diagnosis.verdict.action, Action::Follow, "{}", diagnosis.verdict.line);
+    assert!(diagnosis.verdict.line.contains("once WAL is moved aside"), "{}", diagnosis.verdict.line);
+    let fp03 = diagnosis.findings.iter().find(|f| f.code == "FP03").unwrap();
+    assert!(fp03.evidence.iter().any(|e| e.value.starts_with("none of ")), "{fp03:#?}");
+    assert!(fp03.remedy.starts_with("Before the target is started"), "{}", fp03.remedy);
+
+    // without queries commits reach pg_xact without a trace in the control file
+    let configuration = copy.target().join("postgresql.auto.conf");
+    let kept = fs::read(&configuration).unwrap_or_default();
+    fs::write(&configuration, [&kept[..], b"\nhot_standby = off\n"].concat()).unwrap();
+    assert_ne!(conclude(copy.facts()).verdict.action, Action::Follow);
+    fs::write(&configuration, kept).unwrap();
+
+    // one page that was changed behind the divergence, and it has to be rewound
+    let changed = change_page(&copy, pages.after.plus(80));
+    let diagnosis = conclude(copy.facts());
+    assert_ne!(diagnosis.verdict.action, Action::Follow, "{}", diagnosis.verdict.line);
+    let fp03 = diagnosis.findings.iter().find(|f| f.code == "FP03").unwrap();
+    let shown = fp03.evidence.iter().find(|e| e.path.as_ref() == Some(&changed)).unwrap();
+    assert_eq!((shown.lsn, shown.offset), (Some(pages.after.plus(80)), Some(8192)), "{fp03:#?}");
+
+    // a page with a wrong checksum proves nothing
+    let mut bytes = fs::read(&changed).unwrap();
+    bytes[8192 + 100] ^= 1;
+    fs::write(&changed, bytes).unwrap();
+    assert_eq!(copy.facts().newer_pages.unwrap().found, 0);
+
+    // control file and WAL say enough of one that replayed it
+    fs::write(&changed, fs::read(&changed).unwrap()).unwrap();
+    set_control(&copy.target(), |c| c.min_recovery_point, &pages.after.plus(80).0.to_le_bytes());
+    let facts = copy.facts();
+    assert_eq!(facts.newer_pages, None);
+    assert_ne!(conclude(facts).verdict.action, Action::Follow);
+}
+
+#[test]
+fn pages_tell_that_a_target_went_on_whose_wal_is_gone() {
+    let copy = Copy::of("crashed-target");
+    let facts = copy.facts();
+    let (divergence, size) = (facts.divergence.unwrap().lsn, facts.target.segment_size);
+    assert!(facts.newer_pages.is_none(), "the WAL says it all");
+    for name in segments(&copy.target().join("pg_wal")) {
+        let path = copy.target().join("pg_wal").join(name);
+        let segno = u64::from_str_radix(&path.file_name().unwrap().to_str().unwrap()[16..], 16).unwrap();
+        if segno >= size.segno(divergence) {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let end = copy.facts().target.end;
+    let before = copy.facts().newer_pages.unwrap();
+    assert_eq!(before.after, divergence.max(end.map_or(Lsn::INVALID, |e| e.lsn)));
+    let lsn = divergence.plus(0x0100_0000);
+    let changed = change_page(&copy, lsn);
+    let facts = copy.facts();
+    assert_eq!(facts.relation, forkpoint::facts::Relation::Diverged);
+    assert_eq!(facts.newer_pages.as_ref().unwrap().newest.as_ref().unwrap().2, lsn);
+    let diagnosis = conclude(facts);
+    let fp01 = diagnosis.findings.iter().find(|f| f.code == "FP01").unwrap();
+    assert!(fp01.evidence.iter().any(|e| e.path.as_ref() == Some(&changed)), "{fp01:#?}");
 }
 
 #[test]
@@ -654,6 +770,27 @@ fn wal_that_an_archive_may_have_is_asked_for_before_a_new_copy() {
     let verdict = conclude(facts).verdict;
     assert_eq!(verdict.action, Action::Undecided, "{}", verdict.line);
     assert!(verdict.line.contains("1 segment of WAL") && verdict.line.contains(&name), "{}", verdict.line);
+}
+
+#[test]
+fn wal_that_an_archive_has_is_copied_rather_than_everything() {
+    let diagnosis = conclude(wal_in_the_archive_only());
+    let verdict = &diagnosis.verdict;
+    assert_eq!(verdict.action, Action::Follow, "{}", verdict.line);
+    assert!(
+        verdict.blocked_by.is_empty() && verdict.line.contains("the WAL that it starts from"),
+        "{}",
+        verdict.line
+    );
+    let copy =
+        verdict.next_steps.iter().position(|s| s.starts_with("FP27: Before the target is started, copy"));
+    let start = verdict.next_steps.iter().position(|s| s.starts_with("Start the target")).unwrap();
+    assert!(copy.is_some_and(|copy| copy < start), "{:#?}", verdict.next_steps);
+    let step = &verdict.next_steps[copy.unwrap()];
+    let control = &diagnosis.facts.target.control;
+    let size = diagnosis.facts.target.segment_size;
+    let name = forkpoint::pg::WalName::Segment(1, size.segno(control.checkpoint)).file_name(size);
+    assert!(step.contains(&name) && step.contains("/archive/") && step.contains("pg_wal"), "{step}");
 }
 
 #[test]

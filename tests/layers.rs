@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files outside `source/` that may open files for reading, and why.
-const MAY_READ: [(&str, &str); 9] = [
+const MAY_READ: [(&str, &str); 10] = [
     ("names/disk.rs", "blocks of catalogs, by `pread`"),
     ("report/timezone.rs", "the time zone of TZ, as the C library reads it"),
     ("cli/report.rs", "the server's log that --log names"),
@@ -15,14 +15,17 @@ const MAY_READ: [(&str, &str); 9] = [
     ("plan/load.rs", "a stored plan"),
     ("plan/compare.rs", "relation files of both sides, block by block"),
     ("plan/preflight/pages.rs", "pages of the source that would be copied"),
+    ("cli/waldump/images.rs", "whether the directory of --save-fullpage is empty"),
     ("dropin/control.rs", "PG_VERSION, control files and histories, with pg_rewind's messages"),
 ];
 
 /// Files that may write, make or remove something, and why.
-const MAY_WRITE: [(&str, &str); 7] = [
+const MAY_WRITE: [(&str, &str); 9] = [
     ("cli/output.rs", "what -o names"),
     ("cli/demo.rs", "the bundled pair in a temporary directory"),
-    ("source/walset.rs", "scratch: unpacked segments in nameless files, the restore command's directory"),
+    ("source/walset/mod.rs", "scratch: the restore command's directory"),
+    ("source/walset/judge.rs", "scratch: unpacked segments in nameless files"),
+    ("cli/waldump/images.rs", "page images into the directory of --save-fullpage"),
     ("source/restore.rs", "runs the restore command in scratch"),
     ("dropin/server.rs", "runs the target's postgres: its configuration, its crash recovery"),
     ("dropin/run.rs", "scratch: segments that -c fetches"),

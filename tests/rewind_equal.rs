@@ -41,7 +41,7 @@ fn serves(scenario: &Scenario, rewound: &Cluster) {
     let dump = |cluster: &Cluster| {
         let mut command = cluster.command("pg_dumpall");
         command.args(["--no-unlogged-table-data", "-d"]).arg(cluster.conninfo());
-        let text = cluster.run(&mut command);
+        let text = cluster.done(&mut command);
         // newer minors put a random word around the dump
         let text = text.replace(cluster.dir().to_str().unwrap(), "<tablespaces>");
         text.lines().filter(|l| !l.contains("restrict ")).map(str::to_owned).collect::<Vec<_>>()
@@ -72,7 +72,7 @@ fn serves(scenario: &Scenario, rewound: &Cluster) {
     rewound.stop(Mode::Fast);
     source.stop(Mode::Fast);
     let mut command = rewound.command("pg_checksums");
-    rewound.run(command.arg("--check").arg("-D").arg(rewound.pgdata()));
+    rewound.done(command.arg("--check").arg("-D").arg(rewound.pgdata()));
 }
 
 /// `archived`: the target's WAL lies in an archive, and `-c` is given.

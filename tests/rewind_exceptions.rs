@@ -91,7 +91,7 @@ fn twins_in_the_middle_of_both_histories() {
     theirs.wait_for(&source);
     let dump = |cluster: &Cluster| {
         let mut command = cluster.command("pg_dumpall");
-        let text = cluster.run(command.args(["--no-unlogged-table-data", "-d"]).arg(cluster.conninfo()));
+        let text = cluster.done(command.args(["--no-unlogged-table-data", "-d"]).arg(cluster.conninfo()));
         text.lines().filter(|l| !l.contains("restrict ")).map(str::to_owned).collect::<Vec<_>>()
     };
     let (ours, wanted) = (dump(&theirs), dump(&source));
@@ -174,7 +174,7 @@ fn damage_and_dead_ends() {
 
     // checksums on one side
     let without = target.copy();
-    without.run(without.command("pg_checksums").arg("--disable").arg("-D").arg(without.pgdata()));
+    without.done(without.command("pg_checksums").arg("--disable").arg("-D").arg(without.pgdata()));
     without.start();
     without.sql(
         "CREATE TABLE unchecked AS SELECT i FROM generate_series(1, 1000) i; UPDATE t0 SET n = n; VACUUM",
@@ -183,7 +183,7 @@ fn damage_and_dead_ends() {
     let (theirs, output) = refused("checksums on one side", &without, &source.pgdata(), "checksum");
     assert!(output.status.success(), "{}", text(&output));
     let mut check = theirs.command("pg_controldata");
-    let shown = theirs.run(check.arg(theirs.pgdata()));
+    let shown = theirs.done(check.arg(theirs.pgdata()));
     let version = shown.lines().find(|l| l.starts_with("Data page checksum version")).unwrap().to_owned();
     assert!(version.ends_with('1'), "the target now claims to have checksums: {version}");
 
@@ -290,7 +290,7 @@ fn standby_source_ahead_of_its_checkpoint() {
     second.stop(Mode::Immediate);
     let point = |cluster: &Cluster| {
         let mut command = cluster.command("pg_controldata");
-        let shown = cluster.run(command.arg(cluster.pgdata()));
+        let shown = cluster.done(command.arg(cluster.pgdata()));
         let line =
             shown.lines().find(|l| l.starts_with("Minimum recovery ending location")).unwrap().to_owned();
         let (high, low) = line.rsplit(' ').next().unwrap().split_once('/').unwrap();

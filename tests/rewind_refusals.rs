@@ -172,7 +172,7 @@ fn refusals(major: &str) {
 fn hints(server: &Server) {
     let target = Cluster::init(server, &[]);
     let mut command = target.command("pg_checksums");
-    target.run(command.arg("--disable").arg("-D").arg(target.pgdata()));
+    target.done(command.arg("--disable").arg("-D").arg(target.pgdata()));
     target.start();
     let source = target.standby();
     source.start();

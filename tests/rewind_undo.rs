@@ -33,6 +33,12 @@ fn say(line: &str) {
     drop(writeln!(std::io::stderr(), "{line}"));
 }
 
+/// By another process: a program that is open for writing here, when a neighbouring test starts one of its own, is busy.
+fn copy_program(from: &Path, to: &Path) {
+    let output = Command::new("cp").arg(from).arg(to).output().unwrap();
+    common::assert_success("cp", &output);
+}
+
 /// The directory to work in, if this is the second process; the first one waits for it and is done.
 fn as_other_user(test: &str, place: &Path) -> Option<PathBuf> {
     if let Some(place) = std::env::var_os(CHILD) {
@@ -46,7 +52,7 @@ fn as_other_user(test: &str, place: &Path) -> Option<PathBuf> {
     }
     // where the build lies others may not look
     let program = controls.path().join("test");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    copy_program(&std::env::current_exe().unwrap(), &program);
     let output = Command::new(&program)
         .args([test, "--exact", "--nocapture"])
         .env(CHILD, place)
@@ -209,7 +215,7 @@ impl Drop for Mounted {
 #[test]
 fn a_small_filesystem_that_fills_up() {
     let test = "a_small_filesystem_that_fills_up";
-    let mut place = scratch().keep();
+    let mut place = std::env::var_os(CHILD).map_or_else(|| scratch().keep(), PathBuf::from);
     let mut mounted = None;
     if std::env::var_os(CHILD).is_none() {
         mounted = other_user().and_then(|_| Mounted::new(&place, 16));
@@ -302,7 +308,7 @@ impl Bundled {
                 todo.extend(fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
             }
         }
-        fs::copy(env!("CARGO_BIN_EXE_forkpoint"), me.at("forkpoint")).unwrap();
+        copy_program(Path::new(env!("CARGO_BIN_EXE_forkpoint")), &me.at("forkpoint"));
         me
     }
 
@@ -626,7 +632,7 @@ fn a_server_that_used_the_result_ends_the_way_back() {
     old.stop(Mode::Fast);
     new.stop(Mode::Fast);
     let program = old.dir().join("forkpoint");
-    fs::copy(env!("CARGO_BIN_EXE_forkpoint"), &program).unwrap();
+    copy_program(Path::new(env!("CARGO_BIN_EXE_forkpoint")), &program);
     let run = |args: &[&str]| {
         let mut command = Command::new(&program);
         command.args(args).current_dir(old.dir()).stdin(Stdio::null());

@@ -5,6 +5,10 @@ use std::fs;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
+use forkpoint::dump::clock::Clock;
+use forkpoint::dump::expr::Filter;
+use forkpoint::dump::json::Json;
+use forkpoint::dump::text::{Style, Text};
 use forkpoint::names::{Catalogs, DiskBlocks, Names, Replay};
 use forkpoint::pg::catalog::{CatalogRow, ClassRow, DatabaseRow, NamespaceRow, Row, TablespaceRow};
 use forkpoint::pg::control::{CheckpointCopy, ControlFile};
@@ -13,6 +17,9 @@ use forkpoint::pg::page::{Page, PageMut};
 use forkpoint::pg::relmap::RelMap;
 use forkpoint::pg::tuple::{Tuple, TupleMut};
 use forkpoint::pg::{BLOCK_SIZE, Lsn, Major, RelFile, SegmentSize, WalName};
+use forkpoint::rows::{
+    self, Align, Column, Settings as RowSettings, ToastPointer, ToastSource, Type, TypeKind, Types,
+};
 use forkpoint::rewind::journal;
 use forkpoint::rewind::manifest::{Manifest, Pointer};
 use forkpoint::scan::collect::Changed;
@@ -23,7 +30,7 @@ use forkpoint::source::settings::{Settings, mask_secrets};
 use forkpoint::source::{archive, compress, slots as replication_slots};
 use forkpoint::wal::framer::{Flow, Framer, Sink};
 use forkpoint::wal::page::PageHeader;
-use forkpoint::wal::record::{Fragments, Record};
+use forkpoint::wal::record::{Fragments, HEADER_SIZE, Parts, Record};
 use forkpoint::wal::xact::XactRecord;
 use forkpoint::wal::{Format, PAGE_SIZE, rmgr};
 
@@ -187,7 +194,7 @@ fn feed(framer: &mut Framer, pages: &[(Lsn, Box<[u8; PAGE_SIZE]>)], major: Major
         }
     }
     let catalogs: Catalogs = replay.into_catalogs();
-    let _ = Names::load(&catalogs, None);
+    let _ = Names::load(&catalogs, None, None);
 }
 
 /// A run of raw pages: the first byte chooses the major where the magic names none, the second where to begin.
@@ -254,6 +261,53 @@ pub fn xact(data: &[u8]) {
     }
 }
 
+/// The description of a record, as a line with and without details and as JSON: major, resource manager, info, then its
+/// body.
+pub fn describe(data: &[u8]) {
+    let [choice, rmid, info, body @ ..] = data else { return };
+    let major = major_of(*choice);
+    let mut bytes = vec![0; HEADER_SIZE];
+    bytes.extend_from_slice(body);
+    let record = Record {
+        lsn: Lsn(0x300_0028),
+        end: Lsn(0x300_0028 + bytes.len() as u64),
+        xid: 7,
+        prev: Lsn(0x300_0000),
+        info: *info,
+        rmid: *rmid,
+        total_len: bytes.len() as u32,
+        bytes: &bytes,
+    };
+    let mut parts = Parts::default();
+    if let Err(error) = parts.read(&record, major) {
+        let mut json = Json::new(major, None);
+        json.undecodable(&record, error.0);
+        return;
+    }
+    for details in [false, true] {
+        let style = Style { details, names: None };
+        let mut text = Text::new(major, style, Clock::new(jiff::tz::TimeZone::UTC));
+        text.record(&record, &parts);
+        assert!(text.buffer.starts_with(b"rmgr: ") && text.buffer.ends_with(b"\n"));
+    }
+    let mut json = Json::new(major, None);
+    json.record(&record, &parts);
+    assert!(serde_json::from_slice::<serde_json::Value>(&json.buffer).is_ok());
+    // a filter sees the same
+    if let Ok(filter) = Filter::parse("rel = 1663/5/16384 or not fpi > 3 and op = INSERT", &|_| Ok(Vec::new())) {
+        let _ = filter.holds(&record, &parts, major);
+    }
+}
+
+/// A filter expression.
+pub fn expression(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Err(error) = Filter::parse(&text, &|_| Ok(Vec::new())) {
+        assert!(error.at <= text.len());
+        let _ = error.pointer(&text);
+    }
+}
+
 /// A relation map.
 pub fn relmap(data: &[u8]) {
     if let Ok(map) = RelMap::parse(data) {
@@ -317,6 +371,100 @@ pub fn tuple(data: &[u8]) {
     }
 }
 
+/// Gives the same bytes for every value.
+struct Same<'a>(&'a [u8]);
+
+impl ToastSource for Same<'_> {
+    fn fetch(&mut self, pointer: &ToastPointer) -> Result<Vec<u8>, String> {
+        let _ = pointer.assemble(vec![(1, self.0), (0, self.0)]);
+        Ok(self.0.to_vec())
+    }
+}
+
+fn column(number: usize, type_oid: u32, len: i16, align: Align) -> Column {
+    Column {
+        name: "c".into(),
+        number: number as i16,
+        type_oid,
+        typmod: -1,
+        len,
+        align,
+        by_value: false,
+        not_null: false,
+        dropped: false,
+        generated: false,
+        virtual_: false,
+        identity: None,
+        missing: None,
+    }
+}
+
+fn align_of(byte: u8) -> Align {
+    [Align::Char, Align::Short, Align::Int, Align::Double][usize::from(byte) % 4]
+}
+
+/// A tuple's columns: their number, length and alignment of each, what a TOAST table gives, the tuple.
+pub fn columns(data: &[u8]) {
+    let [count, stored, rest @ ..] = data else { return };
+    let Some((kinds, rest)) = rest.split_at_checked(usize::from(count % 40)) else { return };
+    let layout: Vec<Column> = kinds
+        .iter()
+        .enumerate()
+        .map(|(n, kind)| column(n + 1, 0, i16::from(kind >> 2) % 20 - 3, align_of(*kind)))
+        .collect();
+    let (stored, tuple) = rest.split_at(usize::from(*stored).min(rest.len()));
+    let values = rows::columns(tuple, &layout);
+    assert_eq!(values.len(), layout.len());
+    for (value, column) in values.into_iter().zip(&layout) {
+        if let Ok(Some(bytes)) = value.bytes(&mut Same(stored)) {
+            let _ = rows::tuple::missing_value(&bytes, column);
+        }
+    }
+}
+
+thread_local! {
+    static TYPES: Types = types();
+}
+
+/// The built-in types, and from 60000 on an enum, composite types, a domain, an array, a range, a multirange, hstore.
+fn types() -> Types {
+    let mut types = Types::builtin();
+    let columns =
+        |second| TypeKind::Composite(vec![column(1, 23, 4, Align::Int), column(2, second, -1, Align::Int)]);
+    let own = [
+        ("label", TypeKind::Enum(vec![(1, "one".into()), (0x0101_0101, "two, \"three\"".into())]), 4),
+        ("pair", columns(25), -1),
+        ("pairs", columns(60_001), -1),
+        ("domain", TypeKind::Domain { base: 60_002, typmod: -1 }, -1),
+        ("array", TypeKind::Array { element: 60_003 }, -1),
+        ("range", TypeKind::Range { subtype: 25 }, -1),
+        ("multirange", TypeKind::Multirange { range: 60_005 }, -1),
+        ("hstore", TypeKind::Base, -1),
+        ("endless", columns(60_008), -1),
+    ];
+    for (n, (name, kind, len)) in own.into_iter().enumerate() {
+        let (name, schema) = (name.into(), "public".into());
+        let (oid, align) = (60_000 + n as u32, Align::Int);
+        types.add(Type { oid, name, schema, kind, len, align, by_value: false, delimiter: b',' });
+    }
+    types
+}
+
+/// A value's text: major and zone, the type's OID, the value.
+pub fn text(data: &[u8]) {
+    let [choice, low, high, bytes @ ..] = data else { return };
+    let time_zone =
+        if *choice < 128 { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::fixed(jiff::tz::offset(-5)) };
+    let settings = RowSettings { major: major_of(*choice % 128), time_zone };
+    TYPES.with(|types| {
+        let oid = u32::from(u16::from_le_bytes([*low, *high]));
+        if let Ok(text) = rows::text(oid, bytes, types, &settings) {
+            assert!(text.len() <= 40_000 * (bytes.len() + 1));
+            let _ = (rows::sql_literal(&text), rows::quote_ident(&text));
+        }
+    });
+}
+
 /// PGLZ: length of the output, packed bytes.
 pub fn pglz(data: &[u8]) {
     let [l, h, rest @ ..] = data else { return };
@@ -356,7 +504,7 @@ pub fn image(data: &[u8]) {
 /// backup_label, tablespace_map, postmaster.pid.
 pub fn backup_label(data: &[u8]) {
     let label = BackupLabel::parse(&String::from_utf8_lossy(data));
-    let _ = (label.by_pg_rewind(), label.field("LABEL"), label.start_time(), label.label());
+    let _ = (label.by_pg_rewind(), label.field("LABEL"), label.label());
     let _ = parse_tablespace_map(data);
     let _ = Postmaster::parse(data, Path::new("/nonexistent"));
 }
@@ -447,7 +595,7 @@ pub fn restore(data: &[u8]) {
 pub fn log(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let lines = text.lines().count() as u64;
-    for found in forkpoint::findings::log::explain(&text, None) {
+    for found in forkpoint::diagnosis::log::explain(&text, None) {
         assert!((1..=lines.max(1)).contains(&(found.line as u64)));
     }
 }

@@ -9,7 +9,7 @@ use super::console::Console;
 use super::exit::{self, Failure};
 use super::{
     apply, blocks, completions, controldata, demo, man, plan, report, resume, rewind, schema, snapshots,
-    status, timelines, undo,
+    status, timelines, undo, waldump,
 };
 use crate::diagnosis::engine;
 use crate::facts::Unseen;
@@ -176,8 +176,13 @@ pub fn useless_archives(archives: &[PathBuf], control: &ControlFile, console: &C
     let size = SegmentSize::new(control.wal_segment_size).unwrap_or(SegmentSize::DEFAULT);
     let identity =
         WalIdentity { system_identifier: control.system_identifier, magic: None, major: Some(control.major) };
-    let useless = archives.iter().filter(|a| !WalSet::of_archive(a, size, identity).is_of_use());
+    let useless: Vec<&PathBuf> = console.watch(|progress| {
+        let is_of_use =
+            |a: &&PathBuf| WalSet::of_archive(a, size, identity, progress.cancel_flag()).is_of_use();
+        archives.iter().filter(|a| !is_of_use(a)).collect()
+    });
     let unseen: Vec<_> = useless
+        .into_iter()
         .map(|archive| Unseen {
             path: Some(archive.clone()),
             what: format!(
@@ -218,9 +223,11 @@ pub fn command() -> clap::Command {
     use clap::CommandFactory;
     let help = exit::help();
     let in_subcommands = help.clone();
-    Cli::command().after_help(help).mut_subcommands(move |sub| match sub.get_name() {
-        "schema" | "completions" | "man" => sub,
-        _ => sub.after_help(in_subcommands.clone()),
+    Cli::command().subcommand(waldump::command()).after_help(help).mut_subcommands(move |sub| {
+        match sub.get_name() {
+            "schema" | "completions" | "man" => sub,
+            _ => sub.after_help(in_subcommands.clone()),
+        }
     })
 }
 

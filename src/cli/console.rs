@@ -192,6 +192,7 @@ fn update(bar: &ProgressBar, progress: &Progress) {
         Phase::ScanningTarget => "reading the target's WAL",
         Phase::ScanningSource => "reading the source's WAL",
         Phase::Naming => "naming relations",
+        Phase::ReadingPages => "looking at the target's pages",
         Phase::Concluding => "concluding",
         Phase::Rewinding => "rewinding",
         Phase::Syncing => "syncing",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tempfile::TempDir;
 
-use super::args::{Format, WalArgs};
+use super::args::{Format, WalArgs, check_archives};
 use super::console::Console;
 use super::demo_rewind;
 use super::exit::{self, Failure};
@@ -69,6 +69,9 @@ pub struct DemoArgs {
     /// How to write the report
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+    /// Where WAL lies.
+    #[command(flatten)]
+    pub wal: WalArgs,
 }
 
 /// Runs the command.
@@ -100,11 +103,17 @@ pub fn run(args: &DemoArgs, console: &Console) -> Result<u8, Failure> {
         Failure::new(exit::FAILED, text)
     })?;
     console.note(&format!("{} (bundled data of real PostgreSQL 18 servers)", demo.title));
+    check_archives(&args.wal.wal_archive)?;
+    let wal_archive = args.wal.wal_archive.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>();
+    let wal_archive = wal_archive.map_err(|error| Failure::new(exit::INPUT, error.to_string()))?;
     // a scratch directory's name would only be in the way of the reader
     std::env::set_current_dir(place.path()).map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
     let archive = PathBuf::from("archive");
-    let wal_archive = if archive.is_dir() { vec![archive] } else { Vec::new() };
-    let wal = WalArgs { wal_archive, restore_command: None, threads: None };
+    let mut wal = args.wal.clone();
+    wal.wal_archive = wal_archive;
+    if archive.is_dir() {
+        wal.wal_archive.push(archive);
+    }
     let options = wal.options("target".into(), "source".into(), true);
     let diagnosis = console.watch(|progress| engine::diagnose(&options, progress))?;
     report::write(&diagnosis, None, args.format, Output::Stdout, console)?;

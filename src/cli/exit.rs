@@ -48,8 +48,9 @@ pub const ALL: [(u8, &str); 12] = [
     (INTERRUPTED, "interrupted"),
 ];
 
-/// What is said of `controldata`, which keeps pg_controldata's statuses.
-pub const CONTROLDATA: &str = "controldata keeps pg_controldata's statuses: 0, or 1 for any failure.";
+/// What is said of the commands that keep the statuses of PostgreSQL's programs.
+pub const CONTROLDATA: &str =
+    "controldata and waldump keep the statuses of pg_controldata and pg_waldump: 0, or 1 for any failure.";
 
 /// The table for `--help`.
 pub fn help() -> String {
@@ -101,11 +102,10 @@ impl Failure {
 impl From<DiagnoseError> for Failure {
     fn from(error: DiagnoseError) -> Self {
         let status = match error {
-            DiagnoseError::Input { .. } => INPUT,
+            DiagnoseError::Input(_) => INPUT,
             DiagnoseError::Cancelled => INTERRUPTED,
         };
-        let message = error.to_string();
-        Self { status, message: message.trim_end().to_owned() }
+        Self::new(status, error.to_string())
     }
 }
 

@@ -65,7 +65,8 @@ pub fn render(subcommand: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
     roff.control("SH", ["ENVIRONMENT"]);
     for (name, meaning) in [
         ("NO_COLOR", "if set and not empty, no colours unless --color=always"),
-        ("TZ", "the time zone that controldata prints times in"),
+        ("PGDATA", "where waldump looks for WAL last"),
+        ("TZ", "the time zone that controldata and waldump print times in"),
     ] {
         roff.control("TP", []);
         roff.text([bold(name)]);

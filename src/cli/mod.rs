@@ -21,6 +21,7 @@ pub mod snapshots;
 pub mod status;
 pub mod timelines;
 pub mod undo;
+pub mod waldump;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -65,6 +66,9 @@ pub fn complain(message: &str) {
 fn run(args: Vec<OsString>) -> Result<u8, Failure> {
     if let Some((program, rest)) = rewind::called(&args) {
         return Ok(rewind::run(program, rest, &Console::quiet()));
+    }
+    if let Some(arguments) = waldump::arguments(&args) {
+        return Ok(waldump::run(arguments));
     }
     let parsed = args::command().try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {

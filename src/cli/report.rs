@@ -11,7 +11,8 @@ use super::console::Console;
 use super::exit::{self, Failure};
 use super::output::Output;
 use crate::diagnosis::Diagnosis;
-use crate::diagnosis::engine::{self, LogMatch};
+use crate::diagnosis::engine;
+use crate::diagnosis::log::{self, LogMatch};
 use crate::report::doc::Block;
 use crate::report::text::TextStyle;
 use crate::report::{content, dto, json, markdown, text, words};
@@ -59,7 +60,7 @@ pub fn run(args: ReportArgs, console: &Console) -> Result<u8, Failure> {
     let mut diagnosis = console.watch(|progress| engine::diagnose(&options, progress))?;
     let useless = useless_archives(&options.archives, &diagnosis.facts.target.control, console);
     diagnosis.facts.unseen.extend(useless);
-    let matches = log.map(|log| engine::match_log(&diagnosis, &log));
+    let matches = log.map(|log| log::explain(&log, Some(&diagnosis)));
     write(&diagnosis, matches.as_deref(), args.format, output, console)?;
     let status = if args.exit_code { exit::of_verdict } else { exit::of_answer };
     Ok(status(&diagnosis.verdict))

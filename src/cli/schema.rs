@@ -31,6 +31,8 @@ pub enum Of {
     Status,
     /// `timelines --format json`
     Timelines,
+    /// `waldump --format jsonl`, of one line
+    Waldump,
 }
 
 /// Runs the command.
@@ -42,6 +44,7 @@ pub fn run(args: &SchemaArgs, console: &Console) -> Result<u8, Failure> {
         Of::Snapshots => dto::schema::<snapshots::Report>(),
         Of::Status => dto::schema::<rewind::Report>(),
         Of::Timelines => dto::schema::<timelines::Report>(),
+        Of::Waldump => crate::dump::json::schema(),
     };
     Output::Stdout.write(console, |out| json::write(&schema, out))?;
     Ok(exit::DONE)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::{Format, check_archives};
+use super::args::{Format, WalArgs, check_archives};
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::output::Output;
@@ -18,9 +18,9 @@ pub struct TimelinesArgs {
     /// Data directories, or archives and other directories that hold history files
     #[arg(required = true, value_name = "DIR")]
     pub directories: Vec<PathBuf>,
-    /// An archive of WAL, plain or compressed, laid out by archive_command, pgBackRest or Barman; may be repeated
-    #[arg(long, value_name = "DIR")]
-    pub wal_archive: Vec<PathBuf>,
+    /// Where WAL lies.
+    #[command(flatten)]
+    pub wal: WalArgs,
     /// How to write the tree
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -33,8 +33,14 @@ pub struct TimelinesArgs {
 pub fn run(args: &TimelinesArgs, console: &Console) -> Result<u8, Failure> {
     let directories: Vec<&Path> = args.directories.iter().map(PathBuf::as_path).collect();
     let output = Output::new(args.output.as_deref(), &directories)?;
-    check_archives(&args.wal_archive)?;
-    let found = engine::timelines(&args.directories, &args.wal_archive)?;
+    check_archives(&args.wal.wal_archive)?;
+    let options = engine::TimelineOptions {
+        directories: args.directories.clone(),
+        archives: args.wal.wal_archive.clone(),
+        restore_command: args.wal.restore_command.clone(),
+        threads: args.wal.threads(),
+    };
+    let found = console.watch(|progress| engine::timelines(&options, progress))?;
     let trees: Vec<_> = found
         .clusters
         .iter()

@@ -3,13 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use crate::pg::control::DbState;
-use crate::pg::{Lsn, TimelineId};
+use crate::pg::history::History;
+use crate::pg::{Lsn, Major, TimelineId};
 use crate::scan::WalEnd;
+use crate::scan::path::WalPath;
 use crate::source::datadir::Identity;
 use crate::source::leftovers::BackupLabel;
+use crate::source::walset::{WalIdentity, WalSet};
+use crate::wal::Format;
 
-use super::engine::{self, DiagnoseError, Progress};
-use crate::facts::{Facts, Relation, Unrelated, Unseen, WalNeed};
+use super::engine::{self, Cancelled, DiagnoseError, Progress};
+use crate::facts::{Facts, Relation, Unrelated, Unseen, WalNeed, backup};
 
 /// What to judge and with what.
 #[derive(Debug, Clone)]
@@ -81,6 +85,9 @@ pub fn judge(options: &Options, progress: &Progress) -> Result<Judgement, Diagno
     };
     // what could not be seen, with the numbers of the snapshots that it is about
     let mut unseen: Vec<(Vec<usize>, Unseen)> = Vec::new();
+    let mut lenders = Vec::new();
+    // backups whose WAL the other directories may have
+    let mut without_end = Vec::new();
     for (number, path) in options.snapshots.iter().enumerate() {
         if is_same(path, &options.source) {
             let why = "It is the source itself, not a snapshot of the old primary.";
@@ -102,7 +109,16 @@ pub fn judge(options: &Options, progress: &Progress) -> Result<Judgement, Diagno
                     judgement.source_end = facts.source.end.as_ref().map(|e| (e.timeline, e.lsn));
                 }
                 let all = facts.unseen.clone();
-                let snapshot = one(path, facts);
+                lenders.extend(Lender::of(&facts, progress));
+                let label = facts.target.leftovers.backup_label.as_ref();
+                let start = label.and_then(|l| l.start).filter(|_| facts.target_backup_end.is_none());
+                let snapshot = match start {
+                    Some(start) => {
+                        without_end.push((number, start, facts));
+                        unusable(path, String::new())
+                    }
+                    None => one(path, facts),
+                };
                 // one that can follow is not rewound: nobody needs that checkpoint
                 let follows = snapshot.action == SnapshotAction::Follow;
                 let needless =
@@ -120,6 +136,19 @@ pub fn judge(options: &Options, progress: &Progress) -> Result<Judgement, Diagno
             Err(error) => unusable(path, error.to_string()),
         };
         judgement.snapshots.push(snapshot);
+    }
+    for (number, start, mut facts) in without_end {
+        facts.target_backup_end = backup_end(start, &lenders, progress)?;
+        if let Some(snapshot) = judgement.snapshots.get_mut(number) {
+            *snapshot = one(&snapshot.path.clone(), facts);
+        }
+    }
+    for snapshot in &mut judgement.snapshots {
+        if let Some(wal) = &mut snapshot.wal {
+            lend(wal, &lenders);
+            snapshot.why += &holes_in(wal);
+        }
+        progress.check()?;
     }
     recommend(&mut judgement.snapshots);
     let count = options.snapshots.len();
@@ -151,16 +180,77 @@ fn unusable(path: &Path, why: String) -> Snapshot {
 fn one(path: &Path, facts: Facts) -> Snapshot {
     let (action, why) = action(&facts);
     let wal = facts.wal.follow.filter(|_| action == SnapshotAction::Follow);
-    let holes: Vec<&str> = wal.iter().flat_map(WalNeed::holes).map(|s| s.name.as_str()).collect();
-    let why = match holes.as_slice() {
-        [] => why,
+    Snapshot { path: path.to_owned(), action, why, end: facts.target.end, wal, recommended: false }
+}
+
+/// A snapshot whose WAL may serve another one.
+struct Lender {
+    set: WalSet,
+    format: Option<Format>,
+    history: History,
+    /// Up to here its WAL is the source's.
+    common_to: Lsn,
+}
+
+impl Lender {
+    fn of(facts: &Facts, progress: &Progress) -> Option<Self> {
+        let target = &facts.target;
+        let end = target.end.as_ref().map(|end| end.lsn);
+        let common_to = match facts.relation {
+            Relation::TargetBehind | Relation::SamePosition => end?,
+            Relation::Diverged | Relation::Twins { .. } => facts.divergence.as_ref()?.lsn,
+            Relation::SourceBehind | Relation::Undecided | Relation::Unrelated(_) => return None,
+        };
+        let identity = WalIdentity {
+            system_identifier: target.control.system_identifier,
+            magic: None,
+            major: Some(target.control.major),
+        };
+        let (own, of) = (target.dir.wal_dir().ok()?, (target.segment_size, identity));
+        let set = WalSet::until(&own, &[], None, of, progress.cancel_flag());
+        let format = (target.control.major >= Major::V9_5).then_some(Format {
+            major: target.control.major,
+            system_identifier: target.control.system_identifier,
+            segment_size: target.segment_size,
+        });
+        Some(Self { set, format, history: target.lineage.history.clone(), common_to })
+    }
+}
+
+/// Where a backup ended, by the WAL of the other snapshots, as far as it is the source's.
+fn backup_end(start: Lsn, lenders: &[Lender], progress: &Progress) -> Result<Option<Lsn>, Cancelled> {
+    for lender in lenders {
+        let Some(format) = lender.format else { continue };
+        let path = WalPath { format, history: &lender.history, store: &lender.set };
+        let end = backup::end(start, &lender.set, &path, progress)?;
+        if end.is_some_and(|end| end <= lender.common_to) {
+            return Ok(end);
+        }
+    }
+    Ok(None)
+}
+
+/// Fills holes from the WAL directories of the other snapshots, as far as these are copies of one line with the source.
+fn lend(wal: &mut WalNeed, lenders: &[Lender]) {
+    for segment in wal.segments.iter_mut().filter(|s| s.found.is_empty()) {
+        let whole = |l: &&Lender| l.set.segment_size().start(segment.segno + 1) <= l.common_to;
+        let on = |l: &&Lender| l.history.entries.iter().any(|e| e.timeline == segment.timeline);
+        let (timeline, segno) = (segment.timeline, segment.segno);
+        let places = lenders.iter().filter(whole).filter(on).flat_map(|l| l.set.places(timeline, segno));
+        segment.found = places.map(|place| place.path).collect();
+    }
+}
+
+fn holes_in(wal: &WalNeed) -> String {
+    let holes: Vec<&str> = wal.holes().map(|s| s.name.as_str()).collect();
+    match holes.as_slice() {
+        [] => String::new(),
         [first, ..] => format!(
-            "{why} But {} segment{} of WAL that it needs lies neither in it nor in the source nor in a given archive, the first is {first}.",
+            " But {} segment{} of WAL that it needs lies in none of these directories nor in a given archive, the first is {first}.",
             holes.len(),
             if holes.len() == 1 { "" } else { "s" }
         ),
-    };
-    Snapshot { path: path.to_owned(), action, why, end: facts.target.end, wal, recommended: false }
+    }
 }
 
 fn action(facts: &Facts) -> (SnapshotAction, String) {
@@ -195,7 +285,7 @@ fn action(facts: &Facts) -> (SnapshotAction, String) {
         Relation::TargetBehind => {
             (Follow, format!("All its WAL is in the source's history, which it left at {at}.{atomic}"))
         }
-        Relation::Diverged if received_only(facts) => (
+        Relation::Diverged if facts.only_received() => (
             Follow,
             format!(
                 "It received WAL past {at} and replayed none of it: it can follow once the segments from there on are \
@@ -250,16 +340,6 @@ fn backup(facts: &Facts, label: &BackupLabel) -> (SnapshotAction, String) {
         );
         (Unusable, why)
     }
-}
-
-/// A standby that holds WAL past the divergence in its WAL directory and has replayed none of it.
-fn received_only(facts: &Facts) -> bool {
-    let control = &facts.target.control;
-    let standby = matches!(control.state, DbState::InArchiveRecovery | DbState::ShutDownInRecovery);
-    standby
-        && facts.divergence.as_ref().is_some_and(|d| {
-            control.checkpoint < d.lsn && facts.target.control_end.is_some_and(|replayed| replayed <= d.lsn)
-        })
 }
 
 /// The one that is furthest on, of those that can follow with WAL that is at hand.

@@ -331,6 +331,7 @@ impl Case<'_> {
             ),
             ("FP62", "primary_conninfo"),
             ("FP77", "recovery_target_timeline = 'latest'"),
+            ("FP27", "the WAL that it starts from, which lies elsewhere (see FP27)"),
         ];
         for (code, what) in names {
             if self.warned(code) {
@@ -470,7 +471,7 @@ impl Case<'_> {
                 )
             }
             Action::Follow if pair.way == Way::Rewind => format!(
-                "FOLLOW, once WAL is moved aside: the target received WAL past the divergence and replayed none of it; {}; see \
+                "FOLLOW, once WAL is moved aside: the target received WAL past the divergence and has none of it in its files; {}; see \
                  FP03 before it is started{lacking}",
                 self.loss_words()
             ),
@@ -621,7 +622,7 @@ impl Case<'_> {
         }
         self.fatal(steps);
         self.remedies(
-            &["FP05", "FP07", "FP16", "FP17", "FP19", "FP30", "FP32", "FP33", "FP37", "FP44", "FP74"],
+            &["FP05", "FP07", "FP16", "FP17", "FP19", "FP27", "FP30", "FP32", "FP33", "FP37", "FP44", "FP74"],
             steps,
         );
         let own = self.own_files();
@@ -664,7 +665,7 @@ impl Case<'_> {
             }
             Action::Same | Action::Follow => {
                 self.fatal(&mut steps);
-                self.remedies(&["FP03", "FP09", "FP25", "FP26", "FP44", "FP65", "FP77"], &mut steps);
+                self.remedies(&["FP03", "FP09", "FP27", "FP25", "FP26", "FP44", "FP65", "FP77"], &mut steps);
                 if self.warned("FP61") || self.warned("FP62") {
                     steps.push(self.standby_step());
                 }

@@ -10,8 +10,10 @@ use crate::wal::rmgr::{id, op};
 
 use super::Checkpoint;
 
-/// Large segments are searched in pieces of so many bytes.
+/// Large segments are searched in pieces of at most so many bytes.
 const STRETCH: u64 = 16 << 20;
+/// The first piece is shorter: a promotion usually follows a checkpoint closely.
+const FIRST_STRETCH: u64 = 1 << 20;
 
 /// What a search backwards found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,23 +50,24 @@ pub fn of_record(record: &Record<'_>, path: &WalPath<'_>) -> Option<Checkpoint> 
 /// Cancelled.
 pub fn last_before(path: &WalPath<'_>, divergence: Lsn, progress: &Progress) -> Result<Search, Cancelled> {
     let size = path.format.segment_size;
-    let stretch = STRETCH.min(size.bytes());
-    let mut start = Lsn(divergence.0.saturating_sub(1) / stretch * stretch);
+    let mut stretch = FIRST_STRETCH.min(size.bytes());
+    let mut end = divergence;
     loop {
+        let start = Lsn(end.0.saturating_sub(1) / stretch * stretch);
         progress.check()?;
         if path.open(size.segno(start)).is_none() {
             return Ok(Search::Hole(size.segno(start)));
         }
         let mut last = None;
-        let limit = divergence.min(start.plus(stretch));
-        for_each(path, Start::Page(start), limit, progress, |record| {
+        for_each(path, Start::Page(start), end, progress, |record| {
             last = of_record(record, path).or(last);
             true
         })?;
         match last {
             Some(found) => return Ok(Search::Found(found)),
-            None if start.0 < stretch => return Ok(Search::Hole(size.segno(start))),
-            None => start = Lsn(start.0 - stretch),
+            None if start.0 == 0 => return Ok(Search::Hole(size.segno(start))),
+            None => end = start,
         }
+        stretch = (stretch * 2).min(STRETCH).min(size.bytes());
     }
 }

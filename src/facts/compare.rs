@@ -17,6 +17,8 @@ use super::{Role, Unproven};
 const WINDOW: u64 = 1 << 20;
 /// Where bytes differ, records are compared over at most so many bytes at a time.
 const STRETCH: u64 = 16 << 20;
+/// The first one is shorter, since it usually decides.
+const FIRST_STRETCH: u64 = 1 << 20;
 
 /// What a comparison showed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,7 +61,7 @@ pub fn compare(
     progress: &Progress,
 ) -> Result<Compared, Cancelled> {
     let size = format.segment_size;
-    let stretch = STRETCH.min(size.bytes());
+    let mut stretch = FIRST_STRETCH.min(size.bytes());
     let (target_own, source_own) = (OwnOnly(target.set), OwnOnly(source.set));
     let pair = Pair {
         target: WalPath { format, history: target.history, store: &target_own },
@@ -81,11 +83,12 @@ pub fn compare(
     let mut listed: Option<Vec<u64>> = None;
     let mut nothing_on = None;
     progress.begin(Phase::Comparing, 0);
-    let mut begin = Lsn(top.0.saturating_sub(1) / stretch * stretch);
     let mut end = top;
     compared.to = top;
     while end.is_valid() {
         progress.check()?;
+        // at multiples of its size, so that none lies in two segments
+        let begin = Lsn(end.0.saturating_sub(1) / stretch * stretch);
         match pair.stretch(begin, end, progress)? {
             Stretch::Missing(role) if limit == Lsn::MAX && compared.from == Lsn::INVALID => {
                 // behind the end of one side: recycled or not there
@@ -95,7 +98,6 @@ pub fn compare(
                 let next = below.checked_sub(1).and_then(|n| listed.get(n));
                 end = next.map_or(Lsn::INVALID, |segno| size.start(segno + 1));
                 compared.to = end;
-                begin = Lsn(end.0.saturating_sub(stretch));
                 continue;
             }
             Stretch::Missing(role) => {
@@ -118,7 +120,7 @@ pub fn compare(
             }
         }
         end = begin;
-        begin = Lsn(begin.0.saturating_sub(stretch));
+        stretch = (stretch * 2).min(STRETCH).min(size.bytes());
     }
     if let Some(role) = nothing_on.filter(|_| compared.from == Lsn::INVALID) {
         compared.unproven = before(entries, top, role);

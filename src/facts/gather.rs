@@ -1,35 +1,31 @@
 //! The steps from two directories to the facts.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::names::{Catalogs, DiskBlocks, Names, Replay};
 use crate::pg::control::DbState;
-use crate::pg::{Lsn, RelFile, TimelineId, WalName, Xid};
-use crate::scan::collect::{Changed, Collected};
-use crate::scan::path::{Segments, WalPath};
-use crate::scan::run::{Collector, Scanned, scan};
-use crate::scan::walk::{Start, for_each, read_record, record_start, walk};
-use crate::scan::{FileEvent, RecordKind, RelationSets, WalEnd, Xact, XactEnd};
+use crate::pg::{Lsn, TimelineId, WalName};
+use crate::scan::RelationSets;
+use crate::scan::walk::{Start, record_start, walk};
 use crate::source::datadir::DataDir;
 use crate::source::leftovers::BackupLabel;
+use crate::source::pages::{NewerPages, newer_than};
 use crate::source::restore::RestoreCommand;
 use crate::source::space;
-use crate::source::trees::{Entry, Kind, Trees};
-use crate::source::walset::{Conflict, Segment, WalSet};
-use crate::wal::rmgr::{id, op};
-use crate::wal::{Format, Problem, Record, rmgr};
+use crate::source::trees::{Entry, Kind, Trees, relation_file};
+use crate::source::walset::Conflict;
+use crate::wal::Format;
 
-use super::checkpoint::{self, Search};
 use super::compare::{Compare, compare};
-use super::ending::{self, Stopped};
 use super::open::{Opened, open_side};
+use super::reading::Read;
 use super::{
-    Checkpoint, Divergence, DivergenceProof, Facts, FreeSpace, Relation, Role, Side, SideScan, Unrelated,
-    Unseen, WalNeeds,
+    Checkpoint, Divergence, DivergenceProof, Facts, FreeSpace, Relation, Role, Side, Unrelated, Unseen,
+    WalNeeds,
 };
 use super::{loss, needs};
 
@@ -62,14 +58,9 @@ pub struct Options {
 /// Why there is no diagnosis.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DiagnoseError {
-    /// An input could not be read at all.
-    #[error("{what}. {advice}")]
-    Input {
-        /// What is the matter, one sentence without full stop, with the file.
-        what: String,
-        /// What to do.
-        advice: String,
-    },
+    /// An input could not be read at all: what is the matter with which file, and what to do.
+    #[error("{0}")]
+    Input(String),
     /// [`Progress::cancel`] was called.
     #[error("interrupted")]
     Cancelled,
@@ -82,32 +73,12 @@ impl From<Cancelled> for DiagnoseError {
 }
 
 /// An input that cannot be read.
-pub(crate) fn input(what: impl Into<String>, advice: impl Into<String>) -> DiagnoseError {
-    DiagnoseError::Input { what: what.into(), advice: advice.into() }
-}
-
-/// The side's own places first, then the other's where both have the same WAL.
-struct WithOther<'a> {
-    own: &'a WalSet,
-    other: &'a WalSet,
-    /// Segments below this number end before the divergence.
-    common_below: u64,
-}
-
-impl Segments for WithOther<'_> {
-    fn open(&self, timeline: u32, segno: u64) -> Option<Segment> {
-        let own = Segments::open(self.own, timeline, segno);
-        let whole = own.as_ref().is_some_and(|s| s.len == self.own.segment_size().bytes());
-        if whole || segno >= self.common_below {
-            return own;
-        }
-        // one that is cut short is better than none, and the other side's whole one better than that
-        let other = Segments::open(self.other, timeline, segno);
-        match (own, other) {
-            (Some(own), Some(other)) if own.len >= other.len => Some(own),
-            (own, other) => other.or(own),
-        }
+pub(crate) fn input(what: &dyn Display) -> DiagnoseError {
+    let mut text = what.to_string();
+    if !text.ends_with('.') {
+        text.push('.');
     }
+    DiagnoseError::Input(text)
 }
 
 /// Finds out everything that two directories, archives and a restore command show.
@@ -117,22 +88,30 @@ impl Segments for WithOther<'_> {
 pub fn facts(options: &Options, progress: &Progress) -> Result<Facts, DiagnoseError> {
     progress.begin(Phase::Opening, 0);
     let mut unseen = Vec::new();
-    let target_dir = DataDir::open(&options.target).map_err(|e| input(e.to_string(), ""))?;
-    let source_dir = DataDir::open(&options.source).map_err(|e| input(e.to_string(), ""))?;
+    let target_dir = DataDir::open(&options.target).map_err(|e| input(&e))?;
+    let source_dir = DataDir::open(&options.source).map_err(|e| input(&e))?;
     let restore = options.restore_command.as_deref().map(RestoreCommand::new).transpose();
     let restore = restore.map(|command| command.map(|c| c.with_cancel(progress.cancel_flag())));
-    let restore = restore.map_err(|e| input(e.to_string(), ""))?;
-    let target = open_side(Role::Target, target_dir, options, restore.clone(), &mut unseen)?;
-    let source = open_side(Role::Source, source_dir, options, restore, &mut unseen)?;
-    Work { options, progress, target, source, unseen }.run()
+    let restore = restore.map_err(|e| input(&e))?;
+    let target = open_side(Role::Target, target_dir, options, (restore.clone(), progress), &mut unseen)?;
+    let source = open_side(Role::Source, source_dir, options, (restore, progress), &mut unseen)?;
+    let trees = if options.blocks_only {
+        Trees::default()
+    } else {
+        let roots = (target.side.dir.path(), source.side.dir.path());
+        Trees::until(roots.0, roots.1, &progress.cancel_flag())
+    };
+    Work { options, progress, target, source, trees, newer_pages: None, unseen }.run()
 }
 
-struct Work<'a> {
-    options: &'a Options,
-    progress: &'a Progress,
-    target: Opened,
-    source: Opened,
-    unseen: Vec<Unseen>,
+pub(super) struct Work<'a> {
+    pub(super) options: &'a Options,
+    pub(super) progress: &'a Progress,
+    pub(super) target: Opened,
+    pub(super) source: Opened,
+    trees: Trees,
+    newer_pages: Option<NewerPages>,
+    pub(super) unseen: Vec<Unseen>,
 }
 
 /// What the histories and the WAL say about where the two sides part.
@@ -141,50 +120,6 @@ struct Parting {
     /// Both end on the same timeline, and no record differs.
     same_line: bool,
     unproven: Vec<super::Unproven>,
-}
-
-/// What to read of a side.
-struct Task {
-    start: Start,
-    divergence: Lsn,
-    next_xid: Xid,
-    phase: Phase,
-    /// The changes are wanted, not the end alone.
-    wanted: bool,
-}
-
-/// A side, read to its end.
-#[derive(Default)]
-struct Read {
-    scan: Option<SideScan>,
-    transactions: Vec<Xact>,
-    sets: RelationSets,
-    unseen: Vec<Unseen>,
-}
-
-impl Read {
-    /// Leaves out two-phase transactions that were prepared before the divergence and then decided on both sides in the
-    /// same way: nothing of them is lost.
-    fn forget_decided_alike(&mut self, source: &Self, divergence: Lsn) {
-        let two_phase = |x: &&Xact| matches!(x.end, XactEnd::CommittedPrepared | XactEnd::AbortedPrepared);
-        let decided: HashSet<(Xid, XactEnd)> =
-            source.transactions.iter().filter(two_phase).map(|x| (x.xid, x.end)).collect();
-        self.transactions.retain(|x| {
-            let prepared_before = x.prepared.as_ref().is_none_or(|p| p.lsn < divergence);
-            !(two_phase(&x) && prepared_before && decided.contains(&(x.xid, x.end)))
-        });
-    }
-
-    /// All relations of which something was found.
-    fn relations(&self) -> HashSet<RelFile> {
-        let changes = || self.scan.iter().map(|scan| &scan.changes);
-        let events = changes().flat_map(|c| &c.events).filter_map(|placed| match placed.event {
-            FileEvent::Created(rel, _) | FileEvent::Truncated(rel, _) | FileEvent::Dropped(rel) => Some(rel),
-            _ => None,
-        });
-        let changed = changes().flat_map(|c| &c.relations).map(|r| r.rel);
-        changed.chain(events).chain(self.sets.sets.iter().flatten().copied()).collect()
-    }
 }
 
 impl Work<'_> {
@@ -203,7 +138,7 @@ impl Work<'_> {
                     consequence: "only the control files and histories were compared".into(),
                 });
             }
-            return Ok(self.into_facts(relation, None, Vec::new(), None, None, None));
+            return self.into_facts(relation, None, Vec::new(), None, None, None);
         };
         let parting = self.part(format)?;
         let mut divergence = parting.divergence;
@@ -222,10 +157,13 @@ impl Work<'_> {
         if let Some(divergence) = &divergence {
             target.forget_decided_alike(&source, divergence.lsn);
         }
+        if let Some(divergence) = &divergence {
+            self.look_at_pages(divergence.lsn)?;
+        }
         let relation = self.relate(&mut divergence, parting.same_line);
         let names = self.names(format, [&target, &source])?;
         let mut facts =
-            self.into_facts(relation, divergence, parting.unproven, common, Some(target), Some(source));
+            self.into_facts(relation, divergence, parting.unproven, common, Some(target), Some(source))?;
         (facts.names, facts.source_names) = names;
         Ok(facts)
     }
@@ -290,193 +228,47 @@ impl Work<'_> {
         Ok(Parting { divergence, same_line, unproven: compared.unproven })
     }
 
-    /// End of the record that pg_control calls the last checkpoint, or minRecoveryPoint if that is larger.
-    fn control_ends(&mut self, format: Format) {
-        for opened in [&mut self.target, &mut self.source] {
-            let path = WalPath { format, history: &opened.side.lineage.history, store: &opened.set };
-            let control = &opened.side.control;
-            let end = read_record(&path, control.checkpoint, |r| r.end.align8()).ok();
-            let least = control.min_recovery_point;
-            opened.side.control_end = match end {
-                Some(end) => Some(end.max(least)),
-                None if least.is_valid() => Some(least.max(control.checkpoint)),
-                None => None,
-            };
+    /// Looks at the target's pages where its WAL does not say how far it got: a page that was changed after the divergence
+    /// proves that it went on, and of a standby that was killed none may have been, if it is to follow as it is.
+    fn look_at_pages(&mut self, divergence: Lsn) -> Result<(), DiagnoseError> {
+        let target = &self.target.side;
+        let control = &target.control;
+        let end = target.end.as_ref();
+        let incomplete = end.is_none_or(|end| !end.complete);
+        let received = control.state == DbState::InArchiveRecovery
+            && end.is_some_and(|end| end.lsn > divergence)
+            && target.control_end.is_some_and(|at| at <= divergence);
+        // pages that pg_rewind copied are the source's; when it stops half-way it has brought segments, too
+        let newest = self.source.side.lineage.timeline;
+        let copied = target.leftovers.backup_label.as_ref().is_some_and(BackupLabel::by_pg_rewind)
+            || (newest > target.lineage.timeline && self.target.has_own_wal_of(newest));
+        if self.options.blocks_only || copied || !(incomplete || received) {
+            return Ok(());
         }
-    }
-
-    fn store_for_target(&self, divergence: Option<Lsn>, format: Format) -> WithOther<'_> {
-        let common_below = divergence.map_or(0, |lsn| format.segment_size.segno(lsn));
-        WithOther { own: &self.target.set, other: &self.source.set, common_below }
-    }
-
-    fn common_checkpoint(
-        &mut self,
-        format: Format,
-        before: Lsn,
-    ) -> Result<Option<Checkpoint>, DiagnoseError> {
-        let store = self.store_for_target(Some(before), format);
-        let path = self.target.path(format, &store);
-        match checkpoint::last_before(&path, before, self.progress)? {
-            Search::Found(found) => Ok(Some(found)),
-            Search::Hole(segno) => {
-                let timeline = path.timelines_of(segno).next().map_or(1, |t| t.0);
-                let name = WalName::Segment(timeline, segno).file_name(format.segment_size);
-                // a file of that name may be there all the same
-                let mut bad = self.target.set.rejected_for(timeline, segno);
-                bad.extend(self.source.set.rejected_for(timeline, segno));
-                let what = match bad.first() {
-                    Some(first) => format!("segment {name} cannot be used: {}", first.reason),
-                    None => {
-                        format!("segment {name} is neither in the target nor in the source nor in an archive")
-                    }
-                };
-                self.unseen.push(Unseen {
-                    path: bad.first().map(|first| first.path.clone()),
-                    what,
-                    consequence: format!("the last checkpoint before {before} was not found in the WAL"),
-                });
-                Ok(None)
-            }
-        }
-    }
-
-    /// Scans the target from the last common checkpoint; without one, from as far back as its WAL goes without a hole.
-    fn read_target(
-        &mut self,
-        format: Format,
-        divergence: Option<&Divergence>,
-        common: Option<&Checkpoint>,
-    ) -> Result<Read, DiagnoseError> {
-        let store = self.store_for_target(divergence.map(|d| d.lsn), format);
-        let path = self.target.path(format, &store);
-        let control = self.target.control();
-        let start = if let Some(common) = common {
-            Start::Record(common.lsn)
-        } else {
-            let from = divergence.map_or(control.checkpoint, |d| d.lsn);
-            let lowest = format.segment_size.segno(control.checkpoint_copy.redo.min(from));
-            Start::Page(readable_before(&path, from, lowest))
+        let after =
+            if incomplete { end.map_or(divergence, |end| end.lsn.max(divergence)) } else { divergence };
+        let files = self.trees.target.iter().filter(|e| relation_file(e.path).is_some());
+        self.progress.begin(Phase::ReadingPages, files.map(|e| e.size).sum());
+        let mut go_on = |bytes| {
+            self.progress.advance(bytes);
+            self.progress.check().is_ok()
         };
-        let task = Task {
-            start,
-            divergence: divergence.map_or(Lsn::MAX, |d| d.lsn),
-            next_xid: common.map_or(control.checkpoint_copy.next_xid, |c| c.next_xid),
-            phase: Phase::ScanningTarget,
-            wanted: divergence.is_some(),
-        };
-        let (mut read, end) = self.read(&self.target, &path, &task)?;
-        if let Some(end) = end.as_ref().filter(|end| !end.complete) {
+        let pages = newer_than(target.dir.path(), &self.trees.target, control, after, &mut go_on);
+        self.progress.check()?;
+        self.unseen.extend(pages.problems.iter().map(|(path, what)| Unseen {
+            path: Some(path.clone()),
+            what: what.clone(),
+            consequence: "whether its pages were changed after the divergence is not known".into(),
+        }));
+        if !pages.complete && pages.found == 0 && pages.problems.is_empty() {
             self.unseen.push(Unseen {
-                path: end.path.clone(),
-                what: end.meaning.clone(),
-                consequence: "what the target wrote there, and what of it would be lost, is not known".into(),
+                path: Some(target.dir.path().to_path_buf()),
+                what: format!("only {} pages of relations were looked at", pages.looked_at),
+                consequence: "whether others were changed after the divergence is not known".into(),
             });
         }
-        self.target.side.end = end;
-        self.unseen.append(&mut read.unseen);
-        Ok(read)
-    }
-
-    fn read_source(
-        &mut self,
-        format: Format,
-        divergence: Option<&Divergence>,
-    ) -> Result<Read, DiagnoseError> {
-        let last = self.source.control().checkpoint;
-        let (start, wanted) = match divergence {
-            Some(d) if self.options.scan_source => {
-                (Start::Record(record_start(d.lsn, format.segment_size.bytes())), true)
-            }
-            _ => (Start::Record(last), false),
-        };
-        let path = self.source.path(format, &self.source.set);
-        let mut task = Task {
-            start,
-            divergence: divergence.map_or(Lsn::MAX, |d| d.lsn),
-            next_xid: 0,
-            phase: Phase::ScanningSource,
-            wanted,
-        };
-        let (mut read, mut end) = self.read(&self.source, &path, &task)?;
-        if end.is_none() && start.position() != last {
-            task.start = Start::Record(last);
-            task.wanted = false;
-            end = self.read(&self.source, &path, &task)?.1;
-        }
-        self.source.side.end = end;
-        self.unseen.append(&mut read.unseen);
-        Ok(read)
-    }
-
-    /// Scans a side from `task.start` to its end. Where segments are missing before the position that pg_control names,
-    /// reading goes on behind the gap, so that as much as possible is told.
-    fn read(
-        &self,
-        opened: &Opened,
-        path: &WalPath<'_>,
-        task: &Task,
-    ) -> Result<(Read, Option<WalEnd>), DiagnoseError> {
-        let major = path.format.major;
-        let size = path.format.segment_size;
-        let make = || {
-            let changed = Changed::new(major, task.divergence);
-            if self.options.blocks_only { changed.without_transactions() } else { changed }
-        };
-        let run =
-            |start| scan(path, start, Lsn::MAX, self.options.threads, (self.progress, task.phase), &make);
-        let mut found: Scanned<Changed> = run(task.start)?;
-        let mut from = task.start.position();
-        let mut gaps = Vec::new();
-        let reach = opened.control().checkpoint;
-        let stopped_at = if found.last.is_valid() { found.next } else { from };
-        let missing = matches!(found.problem, Some(Problem::NoSegment { .. } | Problem::ShortFile { .. }));
-        if missing && stopped_at < reach {
-            let behind = readable_before(path, reach, size.segno(stopped_at));
-            if behind > stopped_at {
-                let again = run(Start::Page(behind))?;
-                if again.last.is_valid() {
-                    gaps.push((stopped_at, behind));
-                    if !found.last.is_valid() {
-                        from = behind;
-                    }
-                    let before = std::mem::replace(&mut found, again);
-                    found.collector.merge(before.collector);
-                }
-            }
-        }
-        let Scanned { collector, last, next, problem, partial, timeline } = found;
-        if !last.is_valid() {
-            return Ok((Read::default(), None));
-        }
-        let kind = read_record(path, last, kind_of).unwrap_or(RecordKind { rmid: 0, op: 0 });
-        let stopped = Stopped { problem, last, next, partial, timeline };
-        let mut end = ending::classify(path, &opened.set, &stopped, kind, self.progress)?;
-        // a label of an exclusive backup lies in the server's own directory
-        let copy = opened.side.leftovers.backup_label.as_ref().is_some_and(|l| l.method == "streamed");
-        ending::hold_against(&mut end, opened.control(), copy, &opened.set);
-        let Collected { changes, transactions, relation_sets, records, first_error } =
-            collector.finish(task.next_xid);
-        let mut read = Read { transactions, sets: relation_sets, ..Read::default() };
-        for (from, to) in &gaps {
-            read.unseen.push(Unseen {
-                path: None,
-                what: format!("WAL from {from} to {to} was found nowhere"),
-                consequence: "blocks changed and transactions ended there are not in the report".into(),
-            });
-        }
-        if let Some((lsn, error)) = first_error {
-            read.unseen.push(Unseen {
-                path: None,
-                what: format!(
-                    "the record at {lsn} has the right CRC and a content that does not add up: {error}"
-                ),
-                consequence: "what it changed is not in the report".into(),
-            });
-        }
-        let bytes = next.since(from) - gaps.iter().map(|g| g.1.since(g.0.max(from))).sum::<u64>();
-        read.scan = task.wanted.then_some(SideScan { from, to: next, records, bytes, gaps, changes });
-        Ok((read, Some(end)))
+        self.newer_pages = Some(pages);
+        Ok(())
     }
 
     /// How the sides stand to each other, once both ends are known.
@@ -512,7 +304,8 @@ impl Work<'_> {
                 || side.control.min_recovery_point > divergence.lsn
                 || side.end.as_ref().is_some_and(|e| e.last_record >= divergence.lsn)
         };
-        let ours = if beyond(target) {
+        let newer = self.newer_pages.as_ref().is_some_and(|pages| pages.found > 0);
+        let ours = if newer || beyond(target) {
             Some(true)
         } else {
             target.end.as_ref().filter(|end| end.complete).map(|_| false)
@@ -540,13 +333,15 @@ impl Work<'_> {
         common_checkpoint: Option<Checkpoint>,
         target: Option<Read>,
         source: Option<Read>,
-    ) -> Facts {
+    ) -> Result<Facts, DiagnoseError> {
+        self.progress.begin(Phase::Concluding, 0);
         let wal = self.needs(&relation, divergence.as_ref(), common_checkpoint.as_ref());
-        let target_backup_end = self.backup_end();
+        let target_backup_end = self.backup_end()?;
         let blocks_only = self.options.blocks_only;
         let archive_conflicts =
             if blocks_only { Vec::new() } else { self.conflicts(divergence.as_ref(), &wal) };
-        let Self { target: mut ours, source: mut theirs, mut unseen, .. } = self;
+        let Self { target: mut ours, source: mut theirs, mut unseen, progress, trees, newer_pages, .. } =
+            self;
         for opened in [&mut ours, &mut theirs] {
             opened.side.rejected = opened.set.rejected();
             unseen.extend(opened.set.problems().into_iter().map(|(path, what)| Unseen {
@@ -555,11 +350,6 @@ impl Work<'_> {
                 consequence: "WAL in it was not seen".into(),
             }));
         }
-        let trees = if blocks_only {
-            Trees::default()
-        } else {
-            Trees::read(ours.side.dir.path(), theirs.side.dir.path())
-        };
         unseen.extend(trees.problems.iter().map(|(path, what)| Unseen {
             path: Some(path.clone()),
             what: what.clone(),
@@ -583,7 +373,9 @@ impl Work<'_> {
             None => (None, Vec::new(), RelationSets::default()),
         };
         let loss = loss::of(&relation, divergence.as_ref(), target_scan.as_ref(), &transactions, &ours.side);
-        Facts {
+        // what was cut short must not be taken for what is there
+        progress.check()?;
+        Ok(Facts {
             target: ours.side,
             source: theirs.side,
             relation,
@@ -596,6 +388,7 @@ impl Work<'_> {
             relation_sets,
             loss,
             target_backup_end,
+            newer_pages,
             wal,
             names: Names::default(),
             source_names: Names::default(),
@@ -604,33 +397,7 @@ impl Work<'_> {
             target_space,
             same_content,
             unseen,
-        }
-    }
-
-    /// Where the backup that the target's backup_label began has ended: a record in the WAL or a file beside it says so.
-    fn backup_end(&self) -> Option<Lsn> {
-        let (target, format) = (&self.target, self.target.format?);
-        let start = target.side.leftovers.backup_label.as_ref()?.start?;
-        for (_, _, content) in target.set.backup_records() {
-            let record = BackupLabel::parse(&String::from_utf8_lossy(&content));
-            if record.start == Some(start) {
-                let stop = record.field("STOP WAL LOCATION").and_then(|v| v.split(' ').next()?.parse().ok());
-                if stop.is_some() {
-                    return stop;
-                }
-            }
-        }
-        let path = target.path(format, &target.set);
-        let mut end = None;
-        let at = Start::Record(record_start(start, format.segment_size.bytes()));
-        let walked = for_each(&path, at, Lsn::MAX, self.progress, |record| {
-            let is_end = record.rmid == id::XLOG && record.info & 0xF0 == op::XLOG_BACKUP_END;
-            if is_end && record.main_data(format.major).is_some_and(|main| main == start.0.to_le_bytes()) {
-                end = Some(record.end.align8());
-            }
-            end.is_none()
-        });
-        walked.ok().and(end).or_else(|| Some(target.control().backup_end_point?).filter(|lsn| lsn.is_valid()))
+        })
     }
 
     /// Copies of one name and different content, among the segments from the divergence on and all histories.
@@ -685,7 +452,7 @@ impl Work<'_> {
         unseen: &mut Vec<Unseen>,
     ) -> Result<Catalogs, DiagnoseError> {
         let control = opened.control();
-        let disk = DiskBlocks::new(opened.side.dir.path(), control);
+        let disk = DiskBlocks::new(opened.side.dir.path(), control).with_cancel(self.progress.cancel_flag());
         let Some(end) = opened.side.end.as_ref().filter(|_| control.state != DbState::ShutDown) else {
             return Ok(Catalogs::on_disk(disk));
         };
@@ -747,7 +514,14 @@ impl Work<'_> {
             let path = self.source.path(format, &self.source.set);
             needs::locate(&path, (from, end.lsn), why, sets, |segno| (segno <= common_below, true))
         });
-        WalNeeds { find_blocks, follow }
+        let start = {
+            let path = self.target.path(format, &self.target.set);
+            let (redo, checkpoint) = (ours.control.checkpoint_copy.redo, ours.control.checkpoint);
+            let range = (redo, checkpoint.plus(1));
+            let why = "the target's last checkpoint, from which it starts, and its redo".to_owned();
+            needs::locate(&path, range, why, sets, |segno| (true, segno <= common_below))
+        };
+        WalNeeds { start: Some(start), find_blocks, follow }
     }
 }
 
@@ -763,60 +537,4 @@ fn same_content(trees: &Trees, target: &DataDir, source: &DataDir) -> Vec<PathBu
         trees.source.get(ours.path).is_some_and(|theirs| at_top(&theirs) && theirs.size == ours.size)
     });
     pairs.filter(|e| same(e.path)).map(|e| e.path.to_path_buf()).collect()
-}
-
-/// Start of the first segment, not below number `lowest`, from which WAL goes on without a hole up to `lsn`.
-fn readable_before(path: &WalPath<'_>, lsn: Lsn, lowest: u64) -> Lsn {
-    let size = path.format.segment_size;
-    let mut segno = size.segno(lsn);
-    while segno > lowest && path.open(segno - 1).is_some() {
-        segno -= 1;
-    }
-    size.start(segno)
-}
-
-fn kind_of(record: &Record<'_>) -> RecordKind {
-    RecordKind { rmid: record.rmid, op: rmgr::operation(record.rmid, record.info) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scan::Prepared;
-
-    fn decided(xid: Xid, end: XactEnd, prepared: Option<u64>) -> Xact {
-        Xact {
-            xid,
-            end,
-            end_lsn: Lsn(500),
-            time: Some(0),
-            first_lsn: Lsn(400),
-            may_begin_earlier: true,
-            records: 1,
-            relations: 0,
-            subxacts: 0,
-            prepared: prepared.map(|lsn| Box::new(Prepared { lsn: Lsn(lsn), gid: "g".into() })),
-        }
-    }
-
-    #[test]
-    fn a_decision_made_alike_on_both_sides_is_not_lost() {
-        use XactEnd::{AbortedPrepared, Committed, CommittedPrepared};
-        let read = |transactions| Read { transactions, ..Read::default() };
-        let source = read(vec![
-            decided(1, CommittedPrepared, None),
-            decided(2, AbortedPrepared, None),
-            decided(3, CommittedPrepared, Some(450)),
-            decided(4, Committed, None),
-        ]);
-        let mut target = read(vec![
-            decided(1, CommittedPrepared, Some(90)),  // alike
-            decided(2, CommittedPrepared, None),      // the other way there
-            decided(3, CommittedPrepared, Some(450)), // prepared after the divergence: another transaction
-            decided(4, Committed, None),              // the same number, and no two phases
-            decided(5, CommittedPrepared, None),      // undecided there
-        ]);
-        target.forget_decided_alike(&source, Lsn(100));
-        assert_eq!(target.transactions.iter().map(|x| x.xid).collect::<Vec<_>>(), [2, 3, 4, 5]);
-    }
 }

@@ -1,5 +1,6 @@
 //! What is found out about the two sides, before anything is concluded from it.
 
+pub mod backup;
 pub mod checkpoint;
 pub mod compare;
 pub mod ending;
@@ -9,5 +10,6 @@ pub mod loss;
 mod model;
 pub mod needs;
 pub mod open;
+mod reading;
 
 pub use model::*;

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use crate::names::Names;
-use crate::pg::control::ControlFile;
+use crate::pg::control::{ControlFile, DbState};
 use crate::pg::history::History;
 use crate::pg::{Lsn, Major, RelFile, SegmentSize, TimelineId, Xid};
 use crate::scan::{Changes, RelationSets, WalEnd, Xact};
 use crate::source::datadir::DataDir;
-use crate::source::leftovers::Leftovers;
+use crate::source::leftovers::{BackupLabel, Leftovers};
+use crate::source::pages::NewerPages;
 use crate::source::settings::Settings;
 use crate::source::slots::Slot;
 use crate::source::trees::Trees;
@@ -180,6 +181,9 @@ pub struct Checkpoint {
 /// Which WAL a step needs, segment by segment.
 #[derive(Debug, Clone, Default)]
 pub struct WalNeeds {
+    /// On the target's timelines, what it reads first when it is started: from its last checkpoint's redo to that
+    /// checkpoint.
+    pub start: Option<WalNeed>,
     /// To find the changed blocks: last common checkpoint to the target's end.
     pub find_blocks: Option<WalNeed>,
     /// To follow the source afterwards: from the oldest of three redo pointers to the source's end.
@@ -319,6 +323,9 @@ pub struct Facts {
     /// Where the backup that the target's backup_label speaks of ended, if it has one and WAL or a backup history file
     /// tells.
     pub target_backup_end: Option<Lsn>,
+    /// What the target's pages say of changes beyond its readable WAL (or, of a standby that was killed, beyond the
+    /// divergence); `None` where the WAL says it all.
+    pub newer_pages: Option<NewerPages>,
     /// Which WAL is needed and where it lies.
     pub wal: WalNeeds,
     /// Names of the target's relations, and the source's where the target has none for the numbers.
@@ -342,6 +349,29 @@ impl Facts {
     /// The major of the target (both are of the same, or the relation is `Unrelated`).
     pub fn major(&self) -> Option<Major> {
         self.target.dir.major()
+    }
+
+    /// The target is a standby that received WAL past the divergence and replayed none of it that its files would show:
+    /// it can follow without a rewind once that WAL is out of its way. One that was stopped says so in its control file;
+    /// of one that was killed no page may be newer either, and it took queries: otherwise replay marks commits in
+    /// pg_xact without noting in the control file how far it got (`TransactionIdCommitTree`, without an LSN).
+    pub fn only_received(&self) -> bool {
+        let control = &self.target.control;
+        let label = self.target.leftovers.backup_label.as_ref();
+        let Some(divergence) = &self.divergence else { return false };
+        let replayed_none = match control.state {
+            DbState::ShutDownInRecovery => true,
+            DbState::InArchiveRecovery => {
+                control.min_recovery_point.is_valid()
+                    && self.target.settings.hot_standby()
+                    && self.newer_pages.as_ref().is_some_and(|pages| pages.complete && pages.found == 0)
+            }
+            _ => false,
+        };
+        self.relation == Relation::Diverged
+            && replayed_none
+            && !label.is_some_and(BackupLabel::by_pg_rewind)
+            && self.target.control_end.is_some_and(|at| at <= divergence.lsn)
     }
 
     /// The names for what was found on this side.

@@ -87,12 +87,9 @@ impl<'a> Pair<'a> {
             && !self.rewound_by_pg_rewind()
     }
 
-    /// The target is a cleanly stopped standby that received WAL past the divergence and replayed none of it.
+    /// The target is a standby that received WAL past the divergence and replayed none of it.
     pub fn only_received(&self) -> bool {
-        let Some((divergence, _)) = self.divergence() else { return false };
-        self.target().control.state == DbState::ShutDownInRecovery
-            && self.target_was_standby()
-            && self.target().control_end.is_some_and(|at| at <= divergence)
+        self.facts.only_received()
     }
 
     /// pg_rewind ended on the target and no server was started since.

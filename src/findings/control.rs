@@ -126,7 +126,8 @@ fn not_clean(pair: &Pair<'_>) -> Option<Finding> {
     let state = target.control.state;
     let running =
         target.leftovers.postmaster.as_ref().is_some_and(crate::source::leftovers::Postmaster::running);
-    if pair.way != Way::Rewind || cleanly_stopped(state) || running || pair.rewound_by_pg_rewind() {
+    let rewinds = pair.way == Way::Rewind && !pair.only_received();
+    if !rewinds || cleanly_stopped(state) || running || pair.rewound_by_pg_rewind() {
         return None;
     }
     let standby = pair.target_was_standby();
@@ -229,8 +230,7 @@ fn lower_settings(pair: &Pair<'_>) -> Option<Finding> {
     if pair.way != Way::Follow || !target.settings.has_postgresql_conf {
         return None;
     }
-    let off = |v: &str| matches!(v.to_ascii_lowercase().as_str(), "off" | "false" | "no" | "0");
-    if target.settings.get("hot_standby").is_some_and(|s| off(&s.value)) {
+    if !target.settings.hot_standby() {
         return None;
     }
     let control = &source.control;
@@ -316,7 +316,7 @@ fn older_files(pair: &Pair<'_>) -> Option<Finding> {
         start = start.min(pair.source().control.checkpoint_copy.redo);
     }
     let restartpoint = control.checkpoint_copy.redo;
-    if restartpoint >= start || restartpoint >= divergence {
+    if restartpoint >= start || restartpoint >= divergence || pair.only_received() {
         return None;
     }
     Some(

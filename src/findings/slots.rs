@@ -18,7 +18,7 @@ pub(super) fn find(pair: &Pair<'_>) -> Vec<Finding> {
 }
 
 const fn is_logical(slot: &Slot) -> bool {
-    slot.database != 0
+    !slot.is_physical()
 }
 
 fn evidence(pair: &Pair<'_>, slot: &Slot) -> Evidence {

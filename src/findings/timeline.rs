@@ -1,7 +1,8 @@
 //! Findings about timelines: who forked from whom, and what a server says when it is told to follow.
 
-use crate::facts::{DivergenceProof, LineageEvidence, Loss, Relation, Role, Unrelated};
-use crate::pg::{Lsn, Major};
+use crate::facts::{DivergenceProof, LineageEvidence, Loss, Relation, Role, Side, Unrelated};
+use crate::pg::{BLOCK_SIZE, Lsn, Major};
+use crate::source::pages::NewerPages;
 
 use super::common::{
     Pair, Way, child_of, cleanly_stopped, control_says, end_of, entry_of, file_says, finding, history_name,
@@ -75,7 +76,9 @@ fn forked_off_message(pair: &Pair<'_>, timeline: u32, point: Lsn) -> String {
 fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
     let (divergence, timeline) = pair.divergence()?;
     let target = pair.target();
-    let end = target.end.as_ref().map(|e| e.lsn).or(target.control_end)?;
+    let pages = pair.facts.newer_pages.as_ref();
+    let newest = pages.and_then(|pages| pages.newest.as_ref());
+    let end = target.end.as_ref().map(|e| e.lsn).or(target.control_end).max(newest.map(|newest| newest.2))?;
     // of twins the other finding says it all
     let twins = matches!(pair.facts.relation, Relation::Twins { .. });
     let left = entry_of(&pair.source().lineage.history, timeline).is_some_and(|e| e.end != Lsn::MAX);
@@ -97,6 +100,7 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
             control.min_recovery_point
         ),
     ));
+    proof.extend(pages.map(|pages| pages_say(target, pages)));
     let mut log = Vec::new();
     if checkpoint >= divergence && checkpoint_timeline == timeline {
         log.extend(not_a_child(pair, checkpoint, divergence, timeline));
@@ -128,9 +132,19 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
         let (what, remedy) = if pair.only_received() {
             (
                 format!(
-                    "It only received WAL past the divergence ({bytes} after {divergence} on timeline {timeline}) and did not \
-                     replay it: its data files hold nothing beyond {divergence}. pg_rewind says \"no rewind required\", \
-                     and the server replays that WAL as soon as it starts."
+                    "It only received WAL past the divergence ({bytes} after {divergence} on timeline {timeline}){}: its \
+                     data files hold nothing beyond {divergence}. {}, and the server replays that WAL as soon as it \
+                     starts.",
+                    if cleanly_stopped(control.state) {
+                        " and did not replay it"
+                    } else {
+                        "; nothing that it may have replayed of it was written out before it was killed"
+                    },
+                    if cleanly_stopped(control.state) {
+                        "pg_rewind says \"no rewind required\""
+                    } else {
+                        "pg_rewind refuses a standby that was killed"
+                    }
                 ),
                 format!(
                     "Before the target is started, move its segments from {} on out of {} (keep them: they hold what \
@@ -191,6 +205,36 @@ fn past_the_fork(pair: &Pair<'_>) -> Option<Finding> {
                  history files, and do not use pg_resetwal: either hides the divergence and leaves wrong data.",
             ),
     )
+}
+
+/// What the pages of relations say of changes behind a position.
+fn pages_say(target: &Side, pages: &NewerPages) -> Evidence {
+    let root = target.dir.path();
+    let many = if pages.complete { "" } else { "at least " };
+    match &pages.newest {
+        Some((path, block, lsn)) => Evidence {
+            path: Some(root.join(path)),
+            offset: Some(u64::from(block % target.control.relation_segment_size.max(1)) * BLOCK_SIZE as u64),
+            lsn: Some(*lsn),
+            timeline: None,
+            value: format!(
+                "block {block} was last changed at {lsn}; {many}{} of {} looked at {} changed after {}",
+                pages.found,
+                plural(pages.looked_at, "page"),
+                if pages.found == 1 { "was" } else { "were" },
+                pages.after
+            ),
+        },
+        None => file_says(
+            root,
+            format!(
+                "none of {} of relations that were looked at was changed after {}{}",
+                plural(pages.looked_at, "page"),
+                pages.after,
+                if pages.complete { "" } else { ", and not all could be looked at" }
+            ),
+        ),
+    }
 }
 
 /// FP04: the walreceiver asks for whole segments, and the source left the timeline before that segment begins.

@@ -404,8 +404,10 @@ fn checkpoint_missing(pair: &Pair<'_>, side: &Side) -> Option<Finding> {
     } else {
         format!("{name} is not in the {role}'s {}", pair.major.wal_dir())
     };
+    let away = at_hand(pair, side);
+    let severity = if away.is_some() { Severity::Warning } else { Severity::Error };
     Some(
-        finding("FP27", Severity::Error)
+        finding("FP27", severity)
             .title(format!("The checkpoint that the {role} starts from is not in its WAL"))
             .explain(format!(
                 "{by} names the checkpoint at {at} on timeline {timeline} as the one to start from, and {what}."
@@ -421,12 +423,33 @@ fn checkpoint_missing(pair: &Pair<'_>, side: &Side) -> Option<Finding> {
                 },
             ])
             .logs(log)
-            .remedy(format!(
-                "Put {name} back from the archive, a peer, or a copy of the WAL directory. If it is gone, {}. Do not \
-                 use pg_resetwal, and do not remove backup_label: both make a server that starts on inconsistent files.",
-                if side.role == Role::Target { "clone the target anew" } else { "restore the source from a backup" }
-            )),
+            .remedy(match away {
+                Some(list) => format!(
+                    "Before the target is started, copy (uncompressed, under these names) into {}: {list}. Do not use \
+                     pg_resetwal.",
+                    shell_word(&side.dir.path().join(pair.major.wal_dir()))
+                ),
+                None => format!(
+                    "Put {name} back from the archive, a peer, or a copy of the WAL directory. If it is gone, {}. Do \
+                     not use pg_resetwal, and do not remove backup_label: both make a server that starts on \
+                     inconsistent files.",
+                    if side.role == Role::Target { "clone the target anew" } else { "restore the source from a backup" }
+                ),
+            }),
     )
+}
+
+/// Where the segments lie that the target lacks to start from its last checkpoint, if that was read in other places and
+/// all of them are somewhere.
+fn at_hand(pair: &Pair<'_>, side: &Side) -> Option<String> {
+    let end = side.end.as_ref().filter(|end| side.role == Role::Target && end.complete)?;
+    let need = pair.facts.wal.start.as_ref().filter(|need| need.holes().next().is_none())?;
+    if side.control_end.is_none_or(|at| end.lsn < at) || side.leftovers.backup_label.is_some() {
+        return None;
+    }
+    let lacking = need.segments.iter().filter(|s| !s.on_target);
+    let list: Vec<String> = lacking.map(|s| format!("{} (on {})", s.name, places(pair.facts, s))).collect();
+    (!list.is_empty()).then(|| some_of(list, 8))
 }
 
 /// FP23.

@@ -7,7 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::pg::clog::{self, OffsetPlace};
 use crate::pg::control::ControlFile;
@@ -34,6 +35,8 @@ pub struct DiskBlocks {
     pages_per_segment: u32,
     /// The file that was read last: blocks of one relation are read one after the other.
     last: Mutex<Option<(PathBuf, File)>>,
+    /// Set when the work is to stop: no block can be read from then on.
+    cancel: Arc<AtomicBool>,
 }
 
 impl DiskBlocks {
@@ -64,7 +67,15 @@ impl DiskBlocks {
             blocks_per_file: blocks_per_file.max(1),
             pages_per_segment: pages_per_segment.filter(|n| *n > 0).unwrap_or(clog::PAGES_PER_SEGMENT),
             last: Mutex::new(None),
+            cancel: Arc::default(),
         }
+    }
+
+    /// No block can be read any more when the flag is set.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: Arc<AtomicBool>) -> Self {
+        self.cancel = cancel;
+        self
     }
 
     /// The cluster's major.
@@ -98,6 +109,9 @@ impl DiskBlocks {
 
     /// Reads block `block` of a file; false if the file is not there or ends before the block does.
     fn read(&self, path: PathBuf, block: u32, into: &mut PageBytes) -> Result<bool, Unreadable> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(Unreadable { path, reason: "interrupted".into() });
+        }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref().is_none_or(|(open, _)| *open != path) {
             match open_regular(&path) {
@@ -221,6 +235,20 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn no_block_is_read_after_a_cancel() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("base/5")).unwrap();
+        fs::write(dir.path().join("base/5/1259"), [0; BLOCK_SIZE]).unwrap();
+        let cancel = Arc::new(AtomicBool::new(false));
+        let disk = DiskBlocks::with_layout(dir.path(), Major::V18, 0, 131_072, None);
+        let disk = disk.with_cancel(Arc::clone(&cancel));
+        let rel = RelFile { spc: DEFAULT_TABLESPACE, db: 5, rel: 1259 };
+        assert_eq!(disk.read_block(rel, 0, &mut [0; BLOCK_SIZE]), Ok(true));
+        cancel.store(true, Ordering::Relaxed);
+        assert_eq!(disk.read_block(rel, 0, &mut [0; BLOCK_SIZE]).unwrap_err().reason, "interrupted");
+    }
 
     #[test]
     fn a_pipe_or_a_huge_file_in_place_of_a_catalog() {

@@ -6,7 +6,7 @@
 
 pub mod blocks;
 pub mod disk;
-mod image;
+pub mod image;
 mod load;
 mod reader;
 mod redo;

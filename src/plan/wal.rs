@@ -156,7 +156,8 @@ impl Wal {
         if timeline == 1 {
             return None;
         }
-        let files = self.source.histories_of(timeline);
+        let mut files = self.source.histories();
+        files.retain(|file| file.timeline == timeline);
         if files.iter().any(|f| f.own) {
             return None;
         }

@@ -1,18 +1,19 @@
 //! What the report for a person says, and in which order.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::doc::{Block, Column, Inline, Style};
 use super::{drawing, dto, words};
 use crate::diagnosis::Diagnosis;
-use crate::diagnosis::engine::LogMatch;
+use crate::diagnosis::log::LogMatch;
 use crate::diagnosis::verdict::Action;
 use crate::facts::{
     DivergenceProof, Facts, LineageEvidence, NeededSegment, Relation, Role, Side, Unseen, WalNeed,
 };
-use crate::findings::{Evidence, Finding, Severity};
-use crate::pg::Lsn;
-use crate::scan::{EndKind, RelationChanges, WalEnd, Xact, XactEnd};
+use crate::findings::{Evidence, Finding, Severity, codes};
+use crate::pg::{Lsn, RelFile, Xid};
+use crate::scan::{EndKind, FileEvent, RelationChanges, WalEnd, Xact, XactEnd};
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,7 +68,7 @@ pub fn log(matches: &[LogMatch]) -> Vec<Block> {
     }
     let mut blocks = vec![Block::Heading("What the log says".into())];
     for m in matches {
-        let (word, severity) = match m.borne_out {
+        let (word, severity) = match m.finding_matches {
             Some(true) => ("the directories bear it out", Severity::Error),
             Some(false) => ("the directories do not bear it out", Severity::Warning),
             None => ("the directories cannot tell", Severity::Info),
@@ -75,10 +76,10 @@ pub fn log(matches: &[LogMatch]) -> Vec<Block> {
         blocks.push(Block::Finding {
             severity,
             code: m.code,
-            title: masked(&m.title),
+            title: masked(codes::title(m.code)),
             body: vec![
                 ("logs", Inline::from(format!("line {}: ", m.line)).code(words::mask(&m.message))),
-                ("proof", prose(&format!("{word}. {}", m.why))),
+                ("proof", prose(&format!("{word}. {}", m.why()))),
             ],
         });
     }
@@ -380,6 +381,7 @@ fn transactions(facts: &Facts, detail: Detail, blocks: &mut Vec<Block>) {
 fn xact_table<'a>(xacts: impl Iterator<Item = &'a Xact> + Clone, facts: &Facts) -> Block {
     let parting = facts.divergence.as_ref().map(|d| d.lsn);
     let database = only_database(facts);
+    let files = files_of(facts);
     // where all of them simply committed, their names need the room
     let ends = xacts.clone().any(|x| x.end != XactEnd::Committed);
     let mut columns = vec![
@@ -401,7 +403,7 @@ fn xact_table<'a>(xacts: impl Iterator<Item = &'a Xact> + Clone, facts: &Facts) 
                 format!("{}{star}", x.xid).into(),
                 x.end_lsn.to_string().into(),
                 words::count(u64::from(x.records)).into(),
-                touched(x, facts, database),
+                touched(x, facts, files.get(&x.xid).map_or(&[], Vec::as_slice), database),
             ];
             if ends {
                 let decided = x.end == XactEnd::CommittedPrepared
@@ -435,15 +437,44 @@ fn only_database(facts: &Facts) -> Option<&str> {
     databases.all(|other| other == first).then_some(first)
 }
 
-/// The relations of a transaction; the name of the only database is left out.
-fn touched(x: &Xact, facts: &Facts, database: Option<&str>) -> Inline {
-    let Some(set) = facts.relation_sets.get(x.relations) else { return "too many to keep".into() };
+/// Files that transactions made, cut or removed: CREATE, TRUNCATE and DROP touch blocks of catalogs only.
+fn files_of(facts: &Facts) -> HashMap<Xid, Vec<RelFile>> {
+    let mut files: HashMap<Xid, Vec<RelFile>> = HashMap::new();
+    for placed in facts.target_scan.iter().flat_map(|scan| &scan.changes.events) {
+        if let FileEvent::Created(rel, _) | FileEvent::Truncated(rel, _) | FileEvent::Dropped(rel) =
+            placed.event
+        {
+            files.entry(placed.xid).or_default().push(rel);
+        }
+    }
+    files
+}
+
+/// The relations of a transaction, those of users first; the name of the only database is left out.
+fn touched(x: &Xact, facts: &Facts, files: &[RelFile], database: Option<&str>) -> Inline {
+    let Some(blocks) = facts.relation_sets.get(x.relations) else { return "too many to keep".into() };
+    let mut set: Vec<&RelFile> = blocks.iter().chain(files).collect();
     // tables say more than their indexes
-    let kind = |rel| facts.names.relations.get(rel).map_or('?', |n| n.kind);
-    let tables: Vec<_> = set.iter().filter(|rel| matches!(kind(rel), 'r' | 'p' | 'm' | 'S' | '?')).collect();
-    let mut shown = if tables.is_empty() { set.iter().collect() } else { tables };
-    let of_system = |rel| facts.names.relations.get(rel).is_some_and(|n| n.schema.starts_with("pg_"));
-    shown.sort_by_key(|rel| of_system(*rel));
+    let rank = |rel: &RelFile| {
+        let Some(known) = facts.names.relations.get(rel) else { return 0 };
+        let table = matches!(known.kind, 'r' | 'p' | 'm' | 'S');
+        match (known.schema.starts_with("pg_"), table) {
+            (false, true) => 0,
+            (false, false) => 1,
+            (true, true) => 2,
+            (true, false) => 3,
+        }
+    };
+    let by_rank_and_name =
+        |rel: &&RelFile| (rank(rel), facts.names.relations.get(*rel).map(|n| &n.name), **rel);
+    set.sort_by_key(by_rank_and_name);
+    // a file that a table left behind bears its name, too
+    set.dedup_by(|a, b| {
+        a == b || facts.names.relations.get(*a).is_some_and(|n| facts.names.relations.get(*b) == Some(n))
+    });
+    let best = set.first().map_or(0, |rel| rank(rel));
+    let mut shown = set.clone();
+    shown.retain(|rel| rank(rel) == best || (rank(rel) == 2 && best < 2));
     let mut text = Inline::new();
     for rel in shown.iter().take(4) {
         let name = match facts.names.relations.get(rel) {

@@ -10,7 +10,7 @@ use super::fixture::{self, ORDERS, PASSWORD, UNNAMED, failover};
 use super::text::{TextStyle, display_width};
 use super::{dto, json, markdown, snapshots, text, words};
 use crate::diagnosis::Diagnosis;
-use crate::diagnosis::engine::LogMatch;
+use crate::diagnosis::log;
 use crate::diagnosis::snapshots::{Judgement, Snapshot, SnapshotAction};
 use crate::diagnosis::verdict::{Action, Picture};
 use crate::facts::{Divergence, DivergenceProof, Relation, Unrelated, WalNeeds};
@@ -236,14 +236,7 @@ fn json_is_what_the_schema_says() {
     let (text, value) = report_json(&diagnosis);
     assert!(!text.chars().any(|c| c != '\n' && words::unsafe_char(c)));
     validate(&value);
-    let log = [LogMatch {
-        line: 3,
-        message: "FATAL".into(),
-        code: "FP01",
-        title: "x".into(),
-        borne_out: None,
-        why: "y".into(),
-    }];
+    let log = log::explain("FATAL:  requested timeline 2 is not a child of this server's history", None);
     let (_, with_log) = json_of(&dto::Report::from(&diagnosis).with_log(Some(&log)));
     assert_eq!(with_log["log"][0]["code"], "FP01");
     validate(&with_log);

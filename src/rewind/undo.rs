@@ -162,13 +162,23 @@ impl Way<'_> {
             }
             self.sync(&part)?;
         }
+        // last, as names came and went until now
         for directory in &journal.directories {
             let path = directory.path.as_path();
             let at = self.target.directory(path);
             if exists(self.disk, at).doing("could not be looked at", shown(path))? {
-                set_times(self.disk, at, &directory.attributes)
+                let file = self.disk.open(at, Access::Read).doing("could not be opened", shown(path))?;
+                file.set_times(directory.attributes.accessed, directory.attributes.modified)
                     .doing("its times could not be set", shown(path))?;
             }
+        }
+        self.sync_filesystems()
+    }
+
+    /// One call for each filesystem: the times of many directories, synced one by one, would take minutes.
+    fn sync_filesystems(&self) -> Result<(), Trouble> {
+        for root in self.target.roots() {
+            self.disk.syncfs(root).doing("its filesystem could not be synced", &self.target.path)?;
         }
         Ok(())
     }
@@ -273,9 +283,7 @@ impl Way<'_> {
         if firsts.is_empty() {
             return Ok(());
         }
-        for root in self.target.roots() {
-            self.disk.syncfs(root).doing("its filesystem could not be synced", &self.target.path)?;
-        }
+        self.sync_filesystems()?;
         let mut done = HashSet::new();
         for (path, before) in firsts {
             let at = self.target.entry(path);

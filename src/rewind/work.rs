@@ -26,7 +26,7 @@ use crate::plan::model::{Action, Origin};
 use crate::scan::progress::{Phase, Progress};
 
 /// From so many directories on a call for the whole filesystem is cheaper than one for each.
-const MANY_DIRECTORIES: usize = 64;
+const MANY_DIRECTORIES: usize = 8;
 
 /// How much is done between two records of the journal.
 #[derive(Debug, Clone, Copy)]

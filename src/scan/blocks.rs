@@ -14,35 +14,38 @@ pub struct BlockSet {
     words: Vec<u64>,
     /// The other chunks, sorted.
     others: Vec<(u16, Vec<u64>)>,
-    len: u64,
 }
 
 impl PartialEq for BlockSet {
     fn eq(&self, other: &Self) -> bool {
-        self.len == other.len && self.iter().eq(other.iter())
+        self.iter().eq(other.iter())
     }
 }
 
 impl Eq for BlockSet {}
 
 impl BlockSet {
-    /// Adds a block; true if it was not there.
+    /// Adds a block.
     #[inline]
-    pub fn insert(&mut self, block: BlockNumber) -> bool {
+    pub fn insert(&mut self, block: BlockNumber) {
         let chunk = (block / CHUNK) as u16;
         if chunk != self.chunk {
             self.turn_to(chunk);
         }
         let within = block % CHUNK;
         let (word, bit) = ((within / 64) as usize, 1u64 << (within % 64));
-        if word >= self.words.len() {
-            self.words.resize((word + 1).next_power_of_two(), 0);
+        match self.words.get_mut(word) {
+            Some(slot) => *slot |= bit,
+            None => self.grow(word, bit),
         }
-        let Some(slot) = self.words.get_mut(word) else { return false };
-        let new = *slot & bit == 0;
-        *slot |= bit;
-        self.len += u64::from(new);
-        new
+    }
+
+    #[cold]
+    fn grow(&mut self, word: usize, bits: u64) {
+        self.words.resize((word + 1).next_power_of_two(), 0);
+        if let Some(slot) = self.words.get_mut(word) {
+            *slot |= bits;
+        }
     }
 
     #[cold]
@@ -86,13 +89,13 @@ impl BlockSet {
     }
 
     /// Number of blocks.
-    pub const fn len(&self) -> u64 {
-        self.len
+    pub fn len(&self) -> u64 {
+        self.chunks().flat_map(|c| c.1).map(|word| u64::from(word.count_ones())).sum()
     }
 
     /// True for the empty set.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
+    pub fn is_empty(&self) -> bool {
+        self.chunks().all(|c| c.1.iter().all(|&word| word == 0))
     }
 
     /// Adds every block of `other`.
@@ -105,7 +108,6 @@ impl BlockSet {
                 self.words.resize(theirs.len(), 0);
             }
             for (mine, their) in self.words.iter_mut().zip(theirs) {
-                self.len += u64::from((their & !*mine).count_ones());
                 *mine |= their;
             }
         }

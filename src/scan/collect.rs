@@ -49,7 +49,6 @@ struct Touched {
     key: u128,
     relation: u32,
     blocks: BlockSet,
-    references: u64,
     images: u64,
     first: Lsn,
     last: Lsn,
@@ -147,13 +146,13 @@ impl Changed {
     }
 
     #[inline]
-    fn touched(&mut self, key: u128) -> Option<&mut Touched> {
+    fn touched(&mut self, key: u128, lsn: Lsn) -> Option<&mut Touched> {
         // file numbers of neighbouring relations differ in their low bits
         let slot = ((key >> 32) as usize ^ (key as usize) << 2) % CACHE;
         let index = match self.cache.get(slot) {
             Some(&(cached, index)) if cached == key => index,
             _ => {
-                let index = self.find_or_add(key);
+                let index = self.find_or_add(key, lsn);
                 if let Some(entry) = self.cache.get_mut(slot) {
                     *entry = (key, index);
                 }
@@ -164,7 +163,7 @@ impl Changed {
     }
 
     #[cold]
-    fn find_or_add(&mut self, key: u128) -> u32 {
+    fn find_or_add(&mut self, key: u128, lsn: Lsn) -> u32 {
         let next = self.forks.len() as u32;
         let index = *self.index.entry(key).or_insert(next);
         if index == next {
@@ -173,27 +172,58 @@ impl Changed {
                 key,
                 relation,
                 blocks: BlockSet::default(),
-                references: 0,
                 images: 0,
-                first: Lsn::MAX,
-                last: Lsn::INVALID,
+                first: lsn,
+                last: lsn,
                 kinds: Vec::new(),
             });
         }
         index
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as fragments")]
     fn block(&mut self, lsn: Lsn, after: bool, kind: u16, block: BlockHeader) -> u32 {
         let key = key_of(block.rel, block.fork, after);
-        let Some(touched) = self.touched(key) else { return 0 };
+        let Some(touched) = self.touched(key, lsn) else { return 0 };
         touched.blocks.insert(block.block);
-        touched.references += 1;
-        touched.images += u64::from(block.image.is_some());
-        touched.first = touched.first.min(lsn);
-        touched.last = touched.last.max(lsn);
+        if block.image.is_some() {
+            touched.images += 1;
+        }
+        // one reader takes its stretches in rising order
+        touched.last = lsn;
         touched.count(kind, 1);
         touched.relation
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the innermost loop of every scan")]
+    fn fragments(&mut self, record: &Record<'_>, how: (bool, u16, bool)) -> Result<(), DecodeError> {
+        let mut fragments = Fragments::new(record, self.major);
+        while let Some(fragment) = fragments.next_fragment()? {
+            match fragment {
+                Fragment::Block(block) => self.reference(record, how, block),
+                Fragment::TopLevelXid(top) if self.with_xacts => self.xacts.assign(record.xid, top),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A block reference of a record behind the divergence or not, of that kind, that says what its transaction did or
+    /// not.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as fragments")]
+    fn reference(
+        &mut self,
+        record: &Record<'_>,
+        (after, kind, by_transaction): (bool, u16, bool),
+        block: BlockHeader,
+    ) {
+        let relation = self.block(record.lsn, after, kind, block);
+        if by_transaction {
+            self.xacts.touched(record.xid, relation);
+        }
     }
 
     fn special(&mut self, record: &Record<'_>, after: bool) -> Result<(), DecodeError> {
@@ -328,12 +358,17 @@ impl Changed {
 impl Touched {
     #[inline]
     fn count(&mut self, kind: u16, times: u64) {
-        let kind = usize::from(kind);
-        if kind >= self.kinds.len() {
-            self.kinds.resize(kind + 1, 0);
+        match self.kinds.get_mut(usize::from(kind)) {
+            Some(count) => *count += times,
+            None => self.first_of_kind(usize::from(kind), times),
         }
+    }
+
+    #[cold]
+    fn first_of_kind(&mut self, kind: usize, times: u64) {
+        self.kinds.resize(kind + 1, 0);
         if let Some(count) = self.kinds.get_mut(kind) {
-            *count += times;
+            *count = times;
         }
     }
 
@@ -344,7 +379,7 @@ impl Touched {
         kinds.sort_unstable_by_key(|&(kind, count)| (std::cmp::Reverse(count), kind));
         ForkChanges {
             blocks: self.blocks,
-            references: self.references,
+            references: self.kinds.iter().sum(),
             images: self.images,
             first: self.first,
             last: self.last,
@@ -368,32 +403,19 @@ impl Sink for Changed {
         if let Some((_, counts)) = self.kinds.get_mut(usize::from(dense)) {
             counts[usize::from(after)] += 1;
         }
-        let mut error = None;
-        let entry = if record.xid == 0 || !self.with_xacts {
-            None
+        let by_transaction = if record.xid == 0 || !self.with_xacts {
+            false
         } else {
-            Some(self.xacts.seen(record.xid, record.lsn))
+            self.xacts.seen(record.xid, record.lsn);
+            is_by_its_transaction(kind)
         };
-        let by_transaction = is_by_its_transaction(kind);
-        let mut fragments = Fragments::new(record, self.major);
-        loop {
-            match fragments.next_fragment() {
-                Ok(Some(Fragment::Block(block))) => {
-                    let relation = self.block(record.lsn, after, dense, block);
-                    if let Some(entry) = entry
-                        && by_transaction
-                    {
-                        self.xacts.touched(entry, relation);
-                    }
-                }
-                Ok(Some(Fragment::TopLevelXid(top))) if self.with_xacts => self.xacts.assign(record.xid, top),
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(e) => {
-                    error = Some(e);
-                    break;
-                }
+        let mut error = None;
+        if let Some((first, second)) = Fragments::plain_blocks(record) {
+            for block in std::iter::once(first).chain(second) {
+                self.reference(record, (after, dense, by_transaction), block);
             }
+        } else {
+            error = self.fragments(record, (after, dense, by_transaction)).err();
         }
         if record.rmid <= id::RELMAP && record.rmid != id::XLOG {
             error = error.or(self.special(record, after).err());
@@ -421,10 +443,9 @@ impl Collector for Changed {
             }
         }
         for theirs in other.forks {
-            let index = self.find_or_add(theirs.key);
+            let index = self.find_or_add(theirs.key, theirs.first);
             if let Some(mine) = self.forks.get_mut(index as usize) {
                 mine.blocks.merge(&theirs.blocks);
-                mine.references += theirs.references;
                 mine.images += theirs.images;
                 mine.first = mine.first.min(theirs.first);
                 mine.last = mine.last.max(theirs.last);

@@ -14,10 +14,11 @@ pub enum Phase {
     ScanningSource = 3,
     Naming = 4,
     Concluding = 5,
-    Rewinding = 6,
-    Syncing = 7,
-    Verifying = 8,
-    Undoing = 9,
+    ReadingPages = 6,
+    Rewinding = 7,
+    Syncing = 8,
+    Verifying = 9,
+    Undoing = 10,
 }
 
 /// Shared between the engine and whoever watches it.
@@ -83,10 +84,11 @@ impl Progress {
             2 => Phase::ScanningTarget,
             3 => Phase::ScanningSource,
             4 => Phase::Naming,
-            6 => Phase::Rewinding,
-            7 => Phase::Syncing,
-            8 => Phase::Verifying,
-            9 => Phase::Undoing,
+            6 => Phase::ReadingPages,
+            7 => Phase::Rewinding,
+            8 => Phase::Syncing,
+            9 => Phase::Verifying,
+            10 => Phase::Undoing,
             _ => Phase::Concluding,
         }
     }

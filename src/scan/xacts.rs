@@ -12,8 +12,8 @@ use super::model::{Prepared, RelationSets, Xact, XactEnd};
 
 /// Entries are allocated in pieces of so many, so that growing never copies them.
 const PIECE: usize = 4096;
-/// Entries of the direct-mapped cache in front of the table.
-const CACHE: usize = 256;
+/// Transactions that are held at hand, direct-mapped by identifier: those that run at the same time.
+const AT_HAND: usize = 256;
 /// Members of all sets together beyond which no new set is made.
 const MAX_MEMBERS: usize = 1 << 20;
 const NO_RELATION: u32 = u32::MAX;
@@ -26,13 +26,24 @@ struct Entry {
     end_lsn: Lsn,
     time: TimestampTz,
     set: u32,
-    last_relation: u32,
-    /// One bit for each of the first 64 relations: it is in the set.
-    mask: u64,
     subxacts: u32,
     end: XactEnd,
     folded: bool,
 }
+
+/// What changes with every record of a transaction, until another one needs the place.
+#[derive(Debug, Clone, Copy)]
+struct AtHand {
+    xid: Xid,
+    index: u32,
+    records: u32,
+    set: u32,
+    last_relation: u32,
+    /// One bit for each of the first 64 relations: it is in the set.
+    mask: u64,
+}
+
+const NOBODY: AtHand = AtHand { xid: 0, index: 0, records: 0, set: 0, last_relation: NO_RELATION, mask: 0 };
 
 /// All transactions seen so far.
 #[derive(Debug)]
@@ -40,7 +51,7 @@ pub struct XactTable {
     table: HashTable<u32>,
     pieces: Vec<Vec<Entry>>,
     len: u32,
-    cache: Box<[(Xid, u32); CACHE]>,
+    at_hand: Box<[AtHand; AT_HAND]>,
     sets: Sets,
     /// Subtransaction and its parent, as end records and assignments say.
     parents: Vec<(Xid, Xid)>,
@@ -54,7 +65,7 @@ impl Default for XactTable {
             table: HashTable::new(),
             pieces: Vec::new(),
             len: 0,
-            cache: Box::new([(0, 0); CACHE]),
+            at_hand: Box::new([NOBODY; AT_HAND]),
             sets: Sets::default(),
             parents: Vec::new(),
             prepared: HashMap::new(),
@@ -154,26 +165,32 @@ impl XactTable {
         self.sets.relation(rel)
     }
 
-    /// A record of `xid` at `lsn`; returns the entry's number.
+    /// A record of `xid` (not 0) at `lsn`. One reader sees a transaction's records in rising order.
     #[inline]
-    pub fn seen(&mut self, xid: Xid, lsn: Lsn) -> u32 {
-        let slot = xid as usize % CACHE;
-        let index = match self.cache.get(slot) {
-            Some(&(cached, index)) if cached == xid => index,
-            _ => {
-                let index = self.find_or_add(xid, lsn);
-                if let Some(entry) = self.cache.get_mut(slot) {
-                    *entry = (xid, index);
-                }
-                index
-            }
-        };
-        if let Some(entry) = entry_mut(&mut self.pieces, index) {
-            entry.records += 1;
-            // readers take stretches in rising order, but one reader's first record need not be the transaction's
-            entry.first = entry.first.min(lsn);
+    pub fn seen(&mut self, xid: Xid, lsn: Lsn) {
+        match self.at_hand.get_mut(xid as usize % AT_HAND) {
+            Some(entry) if entry.xid == xid => entry.records += 1,
+            _ => self.take_up(xid, lsn),
         }
-        index
+    }
+
+    #[cold]
+    fn take_up(&mut self, xid: Xid, lsn: Lsn) {
+        let index = self.find_or_add(xid, lsn);
+        let set = entry(&self.pieces, index).map_or(0, |e| e.set);
+        let new = AtHand { xid, index, records: 1, set, last_relation: NO_RELATION, mask: 0 };
+        if let Some(place) = self.at_hand.get_mut(xid as usize % AT_HAND) {
+            let old = std::mem::replace(place, new);
+            put_back(&mut self.pieces, &old);
+        }
+    }
+
+    /// Puts back what is held at hand, so that the entries are complete.
+    fn put_all_back(&mut self) {
+        for held in self.at_hand.iter_mut() {
+            put_back(&mut self.pieces, held);
+            *held = NOBODY;
+        }
     }
 
     fn find_or_add(&mut self, xid: Xid, lsn: Lsn) -> u32 {
@@ -197,8 +214,6 @@ impl XactTable {
                         end_lsn: Lsn::INVALID,
                         time: 0,
                         set: 0,
-                        last_relation: NO_RELATION,
-                        mask: 0,
                         subxacts: 0,
                         end: XactEnd::InProgress,
                         folded: false,
@@ -209,10 +224,10 @@ impl XactTable {
         }
     }
 
-    /// The transaction of entry `index` changed `relation`.
+    /// The transaction `xid`, just [`Self::seen`], changed `relation`.
     #[inline]
-    pub fn touched(&mut self, index: u32, relation: u32) {
-        if let Some(entry) = entry_mut(&mut self.pieces, index) {
+    pub fn touched(&mut self, xid: Xid, relation: u32) {
+        if let Some(entry) = self.at_hand.get_mut(xid as usize % AT_HAND) {
             let bit = if relation < 64 { 1 << relation } else { 0 };
             if entry.mask & bit == 0 && entry.last_relation != relation {
                 entry.mask |= bit;
@@ -259,7 +274,9 @@ impl XactTable {
     }
 
     /// Adds what another reader has seen of other stretches.
-    pub fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, mut other: Self) {
+        self.put_all_back();
+        other.put_all_back();
         let mut mapped: HashMap<u32, u32> = HashMap::new();
         for piece in other.pieces {
             for theirs in piece {
@@ -274,7 +291,6 @@ impl XactTable {
                 if let Some(mine) = entry_mut(&mut self.pieces, index) {
                     mine.records += theirs.records;
                     mine.first = mine.first.min(theirs.first);
-                    mine.last_relation = NO_RELATION;
                     mine.set = self.sets.union(mine.set, set);
                     if theirs.end != XactEnd::InProgress && theirs.end_lsn >= mine.end_lsn {
                         mine.end = theirs.end;
@@ -291,6 +307,7 @@ impl XactTable {
 
     /// The transactions that ended at or behind `divergence` in order of their end, then those that are open.
     pub fn finish(mut self, divergence: Lsn, next_xid: Xid) -> (Vec<Xact>, RelationSets) {
+        self.put_all_back();
         self.parents.sort_unstable();
         self.parents.dedup();
         for (sub, parent) in std::mem::take(&mut self.parents) {
@@ -366,6 +383,15 @@ impl Sets {
 #[inline]
 const fn hash(xid: Xid) -> u64 {
     (xid as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+fn put_back(pieces: &mut [Vec<Entry>], held: &AtHand) {
+    if held.records > 0
+        && let Some(entry) = entry_mut(pieces, held.index)
+    {
+        entry.records += held.records;
+        entry.set = held.set;
+    }
 }
 
 #[inline]

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::pg::{SegmentSize, TimelineId, WalName};
 
@@ -111,10 +113,12 @@ pub(super) struct Listing {
     /// Directories that could not be listed, and names that do not fit, each with a sentence.
     pub(super) problems: Vec<(PathBuf, String)>,
     seen: HashSet<(u64, u64)>,
+    /// Set when the work is to stop: listing ends where it is.
+    cancel: Arc<AtomicBool>,
 }
 
 impl Listing {
-    pub(super) fn new(size: SegmentSize) -> Self {
+    pub(super) fn new(size: SegmentSize, cancel: Arc<AtomicBool>) -> Self {
         Self {
             size,
             dirs: Vec::new(),
@@ -123,6 +127,7 @@ impl Listing {
             named: Vec::new(),
             problems: Vec::new(),
             seen: HashSet::new(),
+            cancel,
         }
     }
 
@@ -133,6 +138,9 @@ impl Listing {
         let mut misfits: (u64, Option<PathBuf>) = (0, None);
         let mut queue = vec![(root.to_path_buf(), 0)];
         while let Some((dir, depth)) = queue.pop() {
+            if self.cancel.load(Ordering::Relaxed) {
+                return;
+            }
             let entries = std::fs::metadata(&dir).and_then(|meta| {
                 if !meta.is_dir() {
                     return Err(io::ErrorKind::NotADirectory.into());
@@ -161,7 +169,7 @@ impl Listing {
                         break;
                     }
                 };
-                if left == 0 {
+                if left == 0 || self.cancel.load(Ordering::Relaxed) {
                     break;
                 }
                 left -= 1;

@@ -102,6 +102,12 @@ impl Settings {
         self.set.iter().rev().find(|s| s.name == name)
     }
 
+    /// The server takes read-only queries during recovery, the default.
+    pub fn hot_standby(&self) -> bool {
+        let off = |value: &str| matches!(value.to_ascii_lowercase().as_str(), "off" | "false" | "no" | "0");
+        !self.get("hot_standby").is_some_and(|s| off(&s.value))
+    }
+
     /// Reads the configuration of the data directory `dir`. Nothing is written. What a server was given on its
     /// command line, or in files elsewhere that only that line names, is not seen.
     ///

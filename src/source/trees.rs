@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{self, AtomicBool};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, openat, readlinkat, statat};
 use rustix::io::Errno;
@@ -88,13 +89,18 @@ impl Tree {
     /// Lists a data directory. Files that vanish meanwhile are left out; what else goes wrong is in
     /// [`Self::problems`], and the rest is listed all the same.
     pub fn read(root: &Path) -> Self {
+        Self::until(root, &AtomicBool::new(false))
+    }
+
+    /// As [`Self::read`]; when `cancel` is set, it ends where it is.
+    pub fn until(root: &Path, cancel: &AtomicBool) -> Self {
         let mut tree = Self::default();
-        tree.list(root);
+        tree.list(root, cancel);
         tree.sort();
         tree
     }
 
-    fn list(&mut self, root: &Path) {
+    fn list(&mut self, root: &Path, cancel: &AtomicBool) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root_fd = match openat(CWD, root, flags, Mode::empty()) {
             Ok(fd) => fd,
@@ -129,6 +135,9 @@ impl Tree {
             }
             let mut dir = RawDir::new(&fd, &mut names);
             while let Some(entry) = dir.next() {
+                if cancel.load(atomic::Ordering::Relaxed) {
+                    return;
+                }
                 let entry = match entry {
                     Ok(entry) => entry,
                     Err(e) => {
@@ -316,9 +325,14 @@ pub enum Pair<'a> {
 impl Trees {
     /// Lists both data directories, each on a thread of its own.
     pub fn read(target: &Path, source: &Path) -> Self {
+        Self::until(target, source, &AtomicBool::new(false))
+    }
+
+    /// As [`Self::read`]; when `cancel` is set, listing ends where it is.
+    pub fn until(target: &Path, source: &Path, cancel: &AtomicBool) -> Self {
         let (target, source) = std::thread::scope(|scope| {
-            let other = scope.spawn(|| Tree::read(source));
-            (Tree::read(target), other.join())
+            let other = scope.spawn(|| Tree::until(source, cancel));
+            (Tree::until(target, cancel), other.join())
         });
         let mut problems = target.problems.clone();
         let source = source.unwrap_or_else(|_| {
@@ -432,6 +446,17 @@ mod tests {
                 fs::write(path, file).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn listing_ends_when_it_is_cancelled() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("PG_VERSION"), "18").unwrap();
+        let cancel = AtomicBool::new(false);
+        assert_eq!(Tree::until(dir.path(), &cancel).len(), 1);
+        cancel.store(true, atomic::Ordering::Relaxed);
+        let trees = Trees::until(dir.path(), dir.path(), &cancel);
+        assert!(trees.target.is_empty() && trees.source.is_empty() && trees.problems.is_empty());
     }
 
     #[test]

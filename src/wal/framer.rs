@@ -144,6 +144,16 @@ impl Framer {
         self.first
     }
 
+    /// The next record has to point back to the one at `prev`; for reading on where another framer stopped.
+    pub const fn set_previous(&mut self, prev: Lsn) {
+        self.prev = prev;
+    }
+
+    /// Bytes that are missing of a record of which only the beginning has been seen.
+    pub fn partial_missing(&self) -> Option<u32> {
+        (self.state == State::Partial).then(|| self.partial.total.saturating_sub(self.partial.got))
+    }
+
     /// Start of a record of which only the beginning has been seen.
     pub fn partial_record(&self) -> Option<Lsn> {
         (self.state == State::Partial).then_some(self.partial.lsn)

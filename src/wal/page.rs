@@ -25,7 +25,7 @@ const OVERWRITE_FROM_19: u16 = 4;
 pub struct Format {
     /// The major, which decides magic number, flags and messages.
     pub major: Major,
-    /// From pg_control.
+    /// From pg_control; 0 where it is not known and any will do.
     pub system_identifier: u64,
     /// From pg_control.
     pub segment_size: SegmentSize,
@@ -76,7 +76,7 @@ impl PageHeader {
         }
         let long = info & HAS_LONG_HEADER != 0;
         if long {
-            if u64_at(24) != format.system_identifier {
+            if format.system_identifier != 0 && u64_at(24) != format.system_identifier {
                 return Err(Problem::System { at, found: u64_at(24), expected: format.system_identifier });
             }
             if u64::from(u32_at(32)) != format.segment_size.bytes() {

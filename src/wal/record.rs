@@ -17,6 +17,11 @@ const HAS_DATA: u8 = 0x20;
 const WILL_INIT: u8 = 0x40;
 const SAME_REL: u8 = 0x80;
 
+/// Length of all fragment headers of a record with one block reference, no image and short main data (bytes).
+const ONE_BLOCK: usize = 1 + 3 + 16 + 2;
+/// The same with a second block of the same relation.
+const TWO_BLOCKS: usize = ONE_BLOCK + 1 + 3 + 4;
+
 const MAX_BLOCK_ID: u8 = 32;
 const ID_DATA_SHORT: u8 = 255;
 const ID_DATA_LONG: u8 = 254;
@@ -50,10 +55,19 @@ pub struct Record<'a> {
 #[error("{0}")]
 pub struct DecodeError(pub &'static str);
 
+const INVALID_LENGTH: DecodeError = DecodeError("record with invalid length");
+
 impl From<Short> for DecodeError {
     fn from(_: Short) -> Self {
-        Self("record with invalid length")
+        INVALID_LENGTH
     }
+}
+
+#[inline]
+fn words(b: &[u8; 16]) -> [u32; 4] {
+    let (words, _) = b.as_chunks::<4>();
+    let at = |i: usize| words.get(i).map_or(0, |w| u32::from_le_bytes(*w));
+    [at(0), at(1), at(2), at(3)]
 }
 
 /// How a full-page image is packed.
@@ -116,11 +130,11 @@ pub enum Fragment {
 /// Goes through the fragment headers of a record.
 #[derive(Debug)]
 pub struct Fragments<'a> {
-    bytes: Bytes<'a>,
-    total: usize,
-    announced: usize,
-    /// Offset of the last relation named, 0 for none (no relation can stand there).
-    last_rel: usize,
+    rest: &'a [u8],
+    /// Bytes of the record behind the headers read so far, less the payload that they announced.
+    left: isize,
+    /// The last relation named.
+    rel: Option<RelFile>,
     next_id: u8,
     major: Major,
 }
@@ -130,13 +144,54 @@ impl<'a> Fragments<'a> {
     #[inline]
     pub fn new(record: &Record<'a>, major: Major) -> Self {
         Self {
-            bytes: Bytes::new(record.bytes.get(HEADER_SIZE..).unwrap_or_default()),
-            total: (record.total_len as usize).saturating_sub(HEADER_SIZE),
-            announced: 0,
-            last_rel: 0,
+            rest: record.bytes.get(HEADER_SIZE..).unwrap_or_default(),
+            left: record.total_len as isize - HEADER_SIZE as isize,
+            rel: None,
             next_id: 0,
             major,
         }
+    }
+
+    /// The block references of a record of the commonest shapes: one block, or two of one relation, without images,
+    /// then main data of less than 256 bytes, nothing else. `None` says nothing about a record, not even that it is
+    /// valid.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as next_fragment")]
+    pub fn plain_blocks(record: &Record<'_>) -> Option<(BlockHeader, Option<BlockHeader>)> {
+        let body = record.bytes.get(HEADER_SIZE..)?;
+        let head = body.first_chunk::<ONE_BLOCK>()?;
+        let (first, data_len) = (head[1], u16::from_le_bytes([head[2], head[3]]));
+        let odd = u32::from(head[0])
+            | u32::from(first & (HAS_IMAGE | SAME_REL))
+            | u32::from((first & HAS_DATA != 0) ^ (data_len != 0));
+        let [spc, db, rel, block] = words(head[4..].first_chunk()?);
+        let fork = Fork::from_number(first & FORK_MASK)?;
+        let rel = RelFile { spc, db, rel };
+        let header =
+            BlockHeader { id: 0, rel, fork, block, will_init: first & WILL_INIT != 0, image: None, data_len };
+        if head[20] == ID_DATA_SHORT {
+            let length = HEADER_SIZE + ONE_BLOCK + usize::from(data_len) + usize::from(head[21]);
+            return (odd | (length as u32 ^ record.total_len) == 0).then_some((header, None));
+        }
+        let head = body.first_chunk::<TWO_BLOCKS>()?;
+        let (second, more_len) = (head[21], u16::from_le_bytes([head[22], head[23]]));
+        let length =
+            HEADER_SIZE + TWO_BLOCKS + usize::from(data_len) + usize::from(more_len) + usize::from(head[29]);
+        let odd = odd
+            | u32::from(head[20] ^ 1)
+            | u32::from((second & (HAS_IMAGE | SAME_REL)) ^ SAME_REL)
+            | u32::from((second & HAS_DATA != 0) ^ (more_len != 0))
+            | u32::from(head[28] ^ ID_DATA_SHORT)
+            | (length as u32 ^ record.total_len);
+        let other = BlockHeader {
+            id: 1,
+            fork: Fork::from_number(second & FORK_MASK)?,
+            block: u32::from_le_bytes([head[24], head[25], head[26], head[27]]),
+            will_init: second & WILL_INIT != 0,
+            data_len: more_len,
+            ..header
+        };
+        (odd == 0).then_some((header, Some(other)))
     }
 
     /// The next header, `None` behind the last.
@@ -149,34 +204,38 @@ impl<'a> Fragments<'a> {
         reason = "the innermost loop of every scan: inlined, the fragment stays in registers"
     )]
     pub fn next_fragment(&mut self) -> Result<Option<Fragment>, DecodeError> {
-        if self.bytes.position() + self.announced >= self.total {
-            if self.bytes.position() + self.announced > self.total {
-                return Err(DecodeError("record with invalid length"));
-            }
-            return Ok(None);
+        if self.left <= 0 {
+            return if self.left == 0 { Ok(None) } else { Err(INVALID_LENGTH) };
         }
-        let id = self.bytes.u8()?;
-        let fragment = match id {
-            0..=MAX_BLOCK_ID => Fragment::Block(self.block(id)?),
+        let [id] = self.take()?;
+        let main = match id {
+            0..=MAX_BLOCK_ID => return Ok(Some(Fragment::Block(self.block(id)?))),
             ID_DATA_SHORT => {
-                let len = u32::from(self.bytes.u8()?);
-                self.announced += len as usize;
-                Fragment::Main(len)
+                let [len] = self.take()?;
+                u32::from(len)
             }
-            ID_DATA_LONG => {
-                let len = self.bytes.u32()?;
-                self.announced += len as usize;
-                Fragment::Main(len)
+            ID_DATA_LONG => u32::from_le_bytes(self.take()?),
+            ID_ORIGIN => return Ok(Some(Fragment::Origin(u16::from_le_bytes(self.take()?)))),
+            ID_TOPLEVEL_XID if self.major >= Major::V14 => {
+                return Ok(Some(Fragment::TopLevelXid(u32::from_le_bytes(self.take()?))));
             }
-            ID_ORIGIN => Fragment::Origin(self.bytes.u16()?),
-            ID_TOPLEVEL_XID if self.major >= Major::V14 => Fragment::TopLevelXid(self.bytes.u32()?),
             _ => return Err(DecodeError("invalid block_id")),
         };
         // the main data are the last fragment: what comes next is payload
-        if matches!(fragment, Fragment::Main(_)) && self.bytes.position() + self.announced != self.total {
-            return Err(DecodeError("record with invalid length"));
+        if self.left != main as isize {
+            return Err(INVALID_LENGTH);
         }
-        Ok(Some(fragment))
+        self.left = 0;
+        Ok(Some(Fragment::Main(main)))
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as next_fragment")]
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(INVALID_LENGTH)?;
+        self.rest = rest;
+        self.left -= N as isize;
+        Ok(*taken)
     }
 
     #[inline(always)]
@@ -186,37 +245,35 @@ impl<'a> Fragments<'a> {
             return Err(DecodeError("out-of-order block_id"));
         }
         self.next_id = id + 1;
-        let flags = self.bytes.u8()?;
-        let data_len = self.bytes.u16()?;
+        let [flags, low, high] = self.take()?;
+        let data_len = u16::from_le_bytes([low, high]);
         let Some(fork) = Fork::from_number(flags & FORK_MASK) else {
             return Err(DecodeError("invalid fork number"));
         };
         if (flags & HAS_DATA != 0) != (data_len != 0) {
             return Err(DecodeError("BKPBLOCK_HAS_DATA and the data length disagree"));
         }
-        self.announced += usize::from(data_len);
+        self.left -= data_len as isize;
         let image = if flags & HAS_IMAGE == 0 { None } else { Some(self.image()?) };
-        if flags & SAME_REL == 0 {
-            self.last_rel = self.bytes.position();
-            self.bytes.skip(12)?;
-        } else if self.last_rel == 0 {
-            return Err(DecodeError("BKPBLOCK_SAME_REL set but no previous rel"));
-        }
-        let rel = RelFile {
-            spc: self.bytes.u32_at(self.last_rel)?,
-            db: self.bytes.u32_at(self.last_rel + 4)?,
-            rel: self.bytes.u32_at(self.last_rel + 8)?,
+        let (rel, block) = if flags & SAME_REL == 0 {
+            let [spc, db, rel, block] = words(&self.take()?);
+            let rel = RelFile { spc, db, rel };
+            self.rel = Some(rel);
+            (rel, block)
+        } else {
+            let Some(rel) = self.rel else {
+                return Err(DecodeError("BKPBLOCK_SAME_REL set but no previous rel"));
+            };
+            (rel, u32::from_le_bytes(self.take()?))
         };
-        let block = self.bytes.u32()?;
         Ok(BlockHeader { id, rel, fork, block, will_init: flags & WILL_INIT != 0, image, data_len })
     }
 
     #[inline]
     fn image(&mut self) -> Result<ImageHeader, DecodeError> {
         const HAS_HOLE: u8 = 1;
-        let len = self.bytes.u16()?;
-        let hole_offset = self.bytes.u16()?;
-        let info = self.bytes.u8()?;
+        let [l0, l1, h0, h1, info] = self.take()?;
+        let (len, hole_offset) = (u16::from_le_bytes([l0, l1]), u16::from_le_bytes([h0, h1]));
         let (compression, apply) = if self.major >= Major::V15 {
             let compression = match info & (4 | 8 | 16) {
                 0 => Compression::None,
@@ -236,12 +293,12 @@ impl<'a> Fragments<'a> {
         } else if info & HAS_HOLE == 0 {
             0
         } else {
-            self.bytes.u16()?
+            u16::from_le_bytes(self.take()?)
         };
         if (info & HAS_HOLE != 0) != (hole_length != 0) || hole_offset.saturating_add(hole_length) > page {
             return Err(DecodeError("image with an impossible hole"));
         }
-        self.announced += usize::from(len);
+        self.left -= len as isize;
         Ok(ImageHeader { len, hole_offset, hole_length, compression, apply })
     }
 }
@@ -300,7 +357,86 @@ impl<'a> Decoded<'a> {
     }
 }
 
+/// Bytes of a record, by their offsets from its start.
+pub type Place = std::ops::Range<u32>;
+
+/// A block reference, and where its bytes lie in the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockPart {
+    /// What its header says.
+    pub header: BlockHeader,
+    /// The bytes of the full-page image; empty without one.
+    pub image: Place,
+    /// The data that belong to the block.
+    pub data: Place,
+}
+
+/// A record taken apart by positions: borrows nothing, so one value serves for every record of a run without
+/// allocating again.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// Block references in the order of the record; find them by `id`, never by place.
+    pub blocks: Vec<BlockPart>,
+    /// Main data.
+    pub main: Place,
+    /// Replication origin.
+    pub origin: Option<u16>,
+    /// Transaction to which the record's subtransaction belongs (14+).
+    pub toplevel_xid: Option<Xid>,
+}
+
+impl Parts {
+    /// Takes `record`, which has to be whole, apart; what was here before is gone.
+    ///
+    /// # Errors
+    /// The inside does not add up, or the reader gave only its first bytes.
+    #[inline]
+    pub fn read(&mut self, record: &Record<'_>, major: Major) -> Result<(), DecodeError> {
+        self.blocks.clear();
+        (self.main, self.origin, self.toplevel_xid) = (0..0, None, None);
+        let mut fragments = Fragments::new(record, major);
+        let mut main_len = 0;
+        while let Some(fragment) = fragments.next_fragment()? {
+            match fragment {
+                Fragment::Block(header) => {
+                    self.blocks.push(BlockPart { header, image: 0..0, data: 0..0 });
+                }
+                Fragment::Main(len) => main_len = len,
+                Fragment::Origin(id) => self.origin = Some(id),
+                Fragment::TopLevelXid(xid) => self.toplevel_xid = Some(xid),
+            }
+        }
+        let mut at = (record.bytes.len() - fragments.rest.len()) as u32;
+        let mut take = |len: u32| {
+            let place = at..at.saturating_add(len);
+            at = place.end;
+            place
+        };
+        for block in &mut self.blocks {
+            block.image = take(block.header.image.map_or(0, |image| u32::from(image.len)));
+            block.data = take(u32::from(block.header.data_len));
+        }
+        self.main = take(main_len);
+        if at as usize > record.bytes.len() {
+            return Err(DecodeError("record with invalid length"));
+        }
+        Ok(())
+    }
+
+    /// The block reference with this id.
+    #[inline]
+    pub fn block(&self, id: u8) -> Option<&BlockPart> {
+        self.blocks.iter().find(|b| b.header.id == id)
+    }
+}
+
 impl<'a> Record<'a> {
+    /// The bytes at `place`; empty where the record is not whole.
+    #[inline]
+    pub fn slice(&self, place: &Place) -> &'a [u8] {
+        self.bytes.get(place.start as usize..place.end as usize).unwrap_or_default()
+    }
+
     /// Takes the record apart without copying.
     ///
     /// # Errors
@@ -317,7 +453,7 @@ impl<'a> Record<'a> {
                 Fragment::TopLevelXid(xid) => toplevel_xid = Some(xid),
             }
         }
-        let mut payload = fragments.bytes;
+        let mut payload = Bytes::new(fragments.rest);
         let mut blocks = Vec::with_capacity(headers.len());
         for header in headers {
             let image = match header.image {

@@ -75,25 +75,19 @@ impl Cluster {
     pub fn init(server: &Server, settings: &[(&str, &str)]) -> Self {
         let cluster = Self::empty(server);
         let data = cluster.pgdata();
-        let args = [
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-N",
-            "-k",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--wal-segsize=1",
-            "-D",
-        ];
-        cluster.run(cluster.command("initdb").args(args).arg(&data));
+        let args = ["-U", "postgres", "-A", "trust", "-N", "-k", "-E", "UTF8", "--locale=C"];
+        let mut initdb = cluster.command("initdb");
+        initdb.args(args);
+        if server.major != "10" {
+            initdb.arg("--wal-segsize=1");
+        }
+        cluster.done(initdb.arg("-D").arg(&data));
+        let old = ["10", "11", "12"].contains(&server.major.as_str());
         cluster.configure(&[
             ("listen_addresses", ""),
             ("fsync", "off"),
             ("shared_buffers", "16MB"),
-            ("wal_keep_size", "1GB"),
+            if old { ("wal_keep_segments", "1000") } else { ("wal_keep_size", "1GB") },
             ("wal_level", "replica"),
             ("hot_standby", "on"),
             ("max_wal_senders", "5"),
@@ -143,8 +137,8 @@ impl Cluster {
         command
     }
 
-    /// Runs a command that has to succeed and gives its output.
-    pub fn run(&self, command: &mut Command) -> String {
+    /// Runs a program to its successful end; its output.
+    pub fn done(&self, command: &mut Command) -> String {
         let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         assert!(
             output.status.success(),
@@ -171,12 +165,12 @@ impl Cluster {
     pub fn start(&self) {
         let options = format!("-k {} -p {}", self.dir.path().display(), self.port);
         let log = self.dir.path().join("log");
-        self.run(self.pg_ctl("start").args(["-w", "-t", "60", "-o", &options, "-l"]).arg(log));
+        self.done(self.pg_ctl("start").args(["-w", "-t", "60", "-o", &options, "-l"]).arg(log));
     }
 
     /// Stops the server.
     pub fn stop(&self, mode: Mode) {
-        self.run(self.pg_ctl("stop").args(["-w", "-t", "60", "-m", mode.name()]));
+        self.done(self.pg_ctl("stop").args(["-w", "-t", "60", "-m", mode.name()]));
     }
 
     fn pg_ctl(&self, what: &str) -> Command {
@@ -219,6 +213,13 @@ impl Cluster {
         command
     }
 
+    /// A client program that connects to this server.
+    pub fn client(&self, program: &str) -> Command {
+        let mut command = self.command(program);
+        command.args(["-U", "postgres", "-p", &self.port.to_string(), "-h"]).arg(self.dir.path());
+        command
+    }
+
     /// A session of its own in database `postgres`, for transactions that stay open.
     pub fn session(&self, name: &'static str) -> Session {
         let mut command = self.psql_command("postgres");
@@ -251,7 +252,7 @@ impl Cluster {
                 command.arg(format!("--tablespace-mapping={old}={}", new.display()));
             }
         }
-        copy.run(command.args(["-p", &self.port.to_string(), "-D"]).arg(copy.pgdata()));
+        copy.done(command.args(["-p", &self.port.to_string(), "-D"]).arg(copy.pgdata()));
         copy.follow(self);
         copy
     }
@@ -316,7 +317,7 @@ impl Cluster {
 
     /// Promotes this standby and waits until it is a primary.
     pub fn promote(&self) {
-        self.run(self.pg_ctl("promote").args(["-w", "-t", "60"]));
+        self.done(self.pg_ctl("promote").args(["-w", "-t", "60"]));
     }
 
     fn pid(&self) -> Option<i32> {

@@ -7,9 +7,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+pub mod client;
 pub mod cluster;
 pub mod drop_in;
 pub mod scenario;
+pub mod workload;
 
 /// Directory that holds installations as `MAJOR/bin`, looked at before the usual places.
 pub const ROOT_VARIABLE: &str = "FORKPOINT_PG_ROOT";

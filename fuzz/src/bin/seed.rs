@@ -65,10 +65,33 @@ fn wal(corpus: &Path, name: &str, bytes: &[u8]) {
     }
     for (n, input) in sink.inputs.iter().enumerate() {
         write(corpus, "records", &format!("{name}-{n}"), input);
+        // what `records` has before the body: major, place, resource manager, info, transaction, length
+        if let [choice, _, rmid, info, _, _, _, _, body @ ..] = &input[..] {
+            write(corpus, "describe", &format!("{name}-{n}"), &[&[*choice, *rmid, *info][..], body].concat());
+        }
         // transactions: main data is what follows the two bytes of its header
         if input[2] == 1 && input.len() > 10 && input[8] == 255 {
             write(corpus, "xact", &format!("{name}-{n}"), &[&[choice, input[3]][..], &input[10..]].concat());
         }
+    }
+}
+
+/// Recorded values: OID and bytes of each.
+fn values(corpus: &Path, file: &str, lines: &[u8]) {
+    let choice = MAJORS.iter().position(|m| file == format!("{m}.tsv")).unwrap_or(0) as u8;
+    for (n, line) in String::from_utf8_lossy(lines).lines().enumerate() {
+        let mut fields = line.split('\t');
+        let (Some(Ok(oid)), Some(hex)) = (fields.next().map(str::parse::<u16>), fields.next()) else {
+            continue;
+        };
+        let byte = |pair: &[u8]| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).unwrap_or(0);
+        let bytes: Vec<u8> = hex.as_bytes().chunks(2).map(byte).collect();
+        write(
+            corpus,
+            "text",
+            &format!("{choice}-{n}"),
+            &[&[choice][..], &oid.to_le_bytes(), &bytes].concat(),
+        );
     }
 }
 
@@ -91,8 +114,11 @@ fn main() {
             }
             "1259" | "1262" | "2615" | "1213" if bytes.len() >= 8192 => {
                 write(corpus, "page", &name, &prefixed(&[10, 1, 4])[..8195]);
+                let columns = [3, 0, 7 << 2 | 2, 7 << 2 | 2, 2 << 2 | 2];
+                write(corpus, "columns", &name, &[&columns[..], &bytes[8192 - 240..8192]].concat());
                 write(corpus, "tuple", &name, &[&[10][..], &bytes[8192 - 240..8192]].concat());
             }
+            _ if file.ends_with(".tsv") => values(corpus, &file, &bytes),
             _ if file.ends_with(".conf") => write(corpus, "settings", &name, &bytes[..bytes.len().min(4000)]),
             _ if file.ends_with(".history") => write(corpus, "history", &name, &prefixed(&[255])),
             _ if bytes.len() >= PAGE_SIZE && matches!(bytes.get(1), Some(0xD0 | 0xD1)) => {

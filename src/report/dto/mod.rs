@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
 use crate::diagnosis::Diagnosis;
-use crate::diagnosis::{engine, verdict};
+use crate::diagnosis::{log, verdict};
 use crate::facts::{self};
 use crate::findings;
 use crate::pg::Lsn;
@@ -147,7 +147,7 @@ impl<'a> From<&'a Diagnosis> for Report<'a> {
 impl Report<'_> {
     /// With what was found in a server's log.
     #[must_use]
-    pub fn with_log(mut self, log: Option<&[engine::LogMatch]>) -> Self {
+    pub fn with_log(mut self, log: Option<&[log::LogMatch]>) -> Self {
         self.log = log.map(|log| log.iter().map(Into::into).collect());
         self
     }
@@ -170,15 +170,15 @@ pub struct LogMatch {
     pub why: String,
 }
 
-impl From<&engine::LogMatch> for LogMatch {
-    fn from(m: &engine::LogMatch) -> Self {
+impl From<&log::LogMatch> for LogMatch {
+    fn from(m: &log::LogMatch) -> Self {
         Self {
-            line: m.line,
+            line: m.line as u64,
             message: words::mask(&m.message).into_owned(),
             code: m.code,
-            title: m.title.clone(),
-            borne_out: m.borne_out,
-            why: words::mask(&m.why).into_owned(),
+            title: findings::codes::title(m.code).to_owned(),
+            borne_out: m.finding_matches,
+            why: words::mask(&m.why()).into_owned(),
         }
     }
 }
