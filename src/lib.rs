@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod desc;
 pub mod diagnosis;
+pub mod dropin;
 pub mod dump;
 pub mod facts;
 pub mod findings;

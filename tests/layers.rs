@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files outside `source/` that may open files for reading, and why.
-const MAY_READ: [(&str, &str); 10] = [
+const MAY_READ: [(&str, &str); 11] = [
     ("names/disk.rs", "blocks of catalogs, by `pread`"),
     ("report/timezone.rs", "the time zone of TZ, as the C library reads it"),
     ("cli/report.rs", "the server's log that --log names"),
@@ -17,10 +17,11 @@ const MAY_READ: [(&str, &str); 10] = [
     ("plan/compare.rs", "relation files of both sides, block by block"),
     ("plan/preflight/pages.rs", "pages of the source that would be copied"),
     ("cli/waldump/images.rs", "whether the directory of --save-fullpage is empty"),
+    ("dropin/control.rs", "PG_VERSION, control files and histories, with pg_rewind's messages"),
 ];
 
 /// Files that may write, make or remove something, and why.
-const MAY_WRITE: [(&str, &str); 8] = [
+const MAY_WRITE: [(&str, &str); 11] = [
     ("cli/output.rs", "what -o names"),
     ("cli/folder.rs", "the directory that -o names"),
     ("lost/scratch.rs", "scratch: what does not fit into memory, in nameless files"),
@@ -29,6 +30,9 @@ const MAY_WRITE: [(&str, &str); 8] = [
     ("source/walset/judge.rs", "scratch: unpacked segments in nameless files"),
     ("cli/waldump/images.rs", "page images into the directory of --save-fullpage"),
     ("source/restore.rs", "runs the restore command in scratch"),
+    ("dropin/server.rs", "runs the target's postgres: its configuration, its crash recovery"),
+    ("dropin/run.rs", "scratch: segments that -c fetches"),
+    ("cli/demo_rewind.rs", "the bundled pair's undo store in a temporary directory"),
 ];
 
 const READS: [&str; 11] = [

@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::{
-    apply, blocks, completions, controldata, demo, lost, man, plan, report, resume, schema, snapshots,
-    status, timelines, undo, waldump,
+    apply, blocks, completions, controldata, demo, lost, man, plan, report, resume, rewind, schema,
+    snapshots, status, timelines, undo, waldump,
 };
 use crate::diagnosis::engine;
 use crate::facts::Unseen;
@@ -60,6 +60,8 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Which of several snapshots of the old primary can follow the source
     Snapshots(snapshots::SnapshotsArgs),
+    /// What pg_rewind does, with its options, and a refusal where that would damage the target
+    Rewind(rewind::RewindArgs),
     /// The JSON Schema of an output
     Schema(schema::SchemaArgs),
     /// A completion script for a shell

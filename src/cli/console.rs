@@ -87,6 +87,11 @@ impl Console {
         }
     }
 
+    /// Without colours, notes and progress.
+    pub fn quiet() -> Self {
+        Self::new(ConsoleArgs { color: When::Never, quiet: true, verbose: false })
+    }
+
     /// How text is drawn on standard output.
     pub fn text_style(&self) -> TextStyle {
         let width = terminal_width().unwrap_or(TextStyle::default().width);

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::args::{Format, WalArgs, check_archives};
 use super::console::Console;
+use super::demo_rewind;
 use super::exit::{self, Failure};
 use super::output::Output;
 use super::report;
@@ -77,16 +78,21 @@ pub struct DemoArgs {
 pub fn run(args: &DemoArgs, console: &Console) -> Result<u8, Failure> {
     if args.list {
         Output::Stdout.write(console, |out| {
-            DEMOS.iter().try_for_each(|demo| writeln!(out, "{:<12} {}", demo.name, demo.title))
+            let all = DEMOS.iter().map(|demo| (demo.name, demo.title));
+            all.chain([(demo_rewind::NAME, demo_rewind::TITLE)])
+                .try_for_each(|(name, title)| writeln!(out, "{name:<12} {title}"))
         })?;
         return Ok(exit::DONE);
+    }
+    if args.name.as_deref() == Some(demo_rewind::NAME) {
+        return demo_rewind::run(console);
     }
     let demo = match &args.name {
         None => DEMOS.first(),
         Some(name) => DEMOS.iter().find(|demo| demo.name == name),
     };
     let demo = demo.ok_or_else(|| {
-        let names: Vec<_> = DEMOS.iter().map(|demo| demo.name).collect();
+        let names: Vec<_> = DEMOS.iter().map(|demo| demo.name).chain([demo_rewind::NAME]).collect();
         let given = args.name.as_deref().unwrap_or_default();
         Failure::new(exit::USAGE, format!("there is no demo {given:?}. There are: {}.", names.join(", ")))
     })?;

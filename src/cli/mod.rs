@@ -7,6 +7,7 @@ pub mod completions;
 pub mod console;
 pub mod controldata;
 pub mod demo;
+pub mod demo_rewind;
 pub mod exit;
 pub mod folder;
 pub mod lost;
@@ -15,6 +16,7 @@ pub mod output;
 pub mod plan;
 pub mod report;
 pub mod resume;
+pub mod rewind;
 mod rewinding;
 pub mod schema;
 pub mod snapshots;
@@ -64,6 +66,9 @@ pub fn complain(message: &str) {
 }
 
 fn run(args: Vec<OsString>) -> Result<u8, Failure> {
+    if let Some((program, rest)) = rewind::called(&args) {
+        return Ok(rewind::run(program, rest, &Console::quiet()));
+    }
     if let Some(arguments) = waldump::arguments(&args) {
         return Ok(waldump::run(arguments));
     }
@@ -86,6 +91,7 @@ fn run(args: Vec<OsString>) -> Result<u8, Failure> {
         Command::Status(args) => status::run(&args, &console),
         Command::Lost(args) => lost::run(args, &console),
         Command::Snapshots(args) => snapshots::run(args, &console),
+        Command::Rewind(args) => Ok(rewind::run("forkpoint rewind", &args.args, &Console::quiet())),
         Command::Schema(args) => schema::run(&args, &console),
         Command::Completions(args) => completions::run(&args, &console),
         Command::Man(args) => man::run(&args, &console),

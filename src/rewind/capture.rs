@@ -13,7 +13,7 @@ use super::ops::{Op, What};
 use super::places::Side;
 use super::store::Store;
 use crate::plan::model::{Action, FileTime, Kind as PlanKind, Seen};
-use crate::plan::path::PlanPath;
+use crate::plan::path::{PlanPath, RelPath};
 
 /// Largest file that lines are appended to.
 const SMALL: u64 = 16 << 20;
@@ -101,7 +101,9 @@ impl Capture<'_> {
                 Ok(Before::Directory(Attributes::new(meta, Vec::new())))
             }
             (What::Planned(Action::Remove), Kind::Symlink) => {
-                if self.store.moved_for(self.target, op.path).is_some() {
+                // what lies behind a tablespace's link is moved below the link's own path
+                let movable = !RelPath::may_be_link(op.path);
+                if movable && self.store.moved_for(self.target, op.path).is_some() {
                     return Ok(Before::Moved(Attributes::new(meta, Vec::new())));
                 }
                 let text = self.disk.read_link(at).doing("could not be read", op.path)?;

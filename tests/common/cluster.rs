@@ -63,7 +63,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    fn empty(server: &Server) -> Self {
+    /// A directory for a cluster that is not there yet.
+    pub fn empty(server: &Server) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let port =
             50_000 + ((std::process::id() as u16) % 97) * 100 + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
@@ -249,14 +250,26 @@ impl Cluster {
         command
             .args(["-U", "postgres", "-X", "stream", "-c", "fast", "--no-sync", "-h"])
             .arg(self.dir.path());
+        for old in self.sql("SELECT pg_tablespace_location(oid) FROM pg_tablespace").lines() {
+            if old.starts_with('/') {
+                let name = Path::new(old).file_name().expect("name").to_string_lossy().into_owned();
+                let new = copy.dir.path().join(name);
+                command.arg(format!("--tablespace-mapping={old}={}", new.display()));
+            }
+        }
         copy.done(command.args(["-p", &self.port.to_string(), "-D"]).arg(copy.pgdata()));
         copy.follow(self);
         copy
     }
 
+    /// How to connect to the server.
+    pub fn conninfo(&self) -> String {
+        format!("host={} port={} user=postgres", self.dir.path().display(), self.port)
+    }
+
     /// Makes this a standby of `primary` at the next start.
     pub fn follow(&self, primary: &Self) {
-        let conninfo = format!("host={} port={} user=postgres", primary.dir.path().display(), primary.port);
+        let conninfo = primary.conninfo();
         self.configure(&[("primary_conninfo", &conninfo), ("recovery_target_timeline", "latest")]);
         let signal = self.pgdata().join("standby.signal");
         std::fs::write(&signal, "").expect("standby.signal");
@@ -265,10 +278,35 @@ impl Cluster {
 
     /// A copy of the data directory of this stopped (or crashed) server.
     pub fn copy(&self) -> Self {
+        self.copy_by("-a")
+    }
+
+    /// A copy whose files are the same files (hard links): for those who replace files and write into none.
+    pub fn linked_copy(&self) -> Self {
+        self.copy_by("-al")
+    }
+
+    fn copy_by(&self, how: &str) -> Self {
         assert!(!self.running() || !self.alive(), "copied while it runs");
         let copy = Self::empty(&self.server);
-        let output = Command::new("cp").arg("-a").arg(self.pgdata()).arg(copy.pgdata()).output().expect("cp");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let cp = |from: &Path, to: &Path| {
+            let output = Command::new("cp").arg(how).arg(from).arg(to).output().expect("cp");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        };
+        cp(&self.pgdata(), &copy.pgdata());
+        // its own tablespaces, and a WAL directory of its own where that lies elsewhere
+        let links = std::fs::read_dir(copy.pgdata().join("pg_tblspc")).expect("list");
+        let links = links.map(|e| e.expect("entry").path()).chain([copy.pgdata().join("pg_wal")]);
+        for link in links.filter(|l| l.is_symlink()) {
+            let old = std::fs::read_link(&link).expect("link");
+            let new = copy.dir.path().join(old.file_name().expect("name"));
+            cp(&old, &new);
+            std::fs::remove_file(&link).expect("link");
+            std::os::unix::fs::symlink(&new, &link).expect("link");
+            if let Some((uid, gid)) = other_user() {
+                std::os::unix::fs::lchown(&link, Some(uid), Some(gid)).expect("owner");
+            }
+        }
         copy
     }
 

@@ -9,6 +9,8 @@ use std::process::{Command, Output};
 
 pub mod client;
 pub mod cluster;
+pub mod drop_in;
+pub mod scenario;
 pub mod workload;
 
 /// Directory that holds installations as `MAJOR/bin`, looked at before the usual places.

@@ -45,8 +45,12 @@ pub fn source_state(g: &Ground<'_>) -> Vec<Found> {
     match (control.state, g.options.source_snapshot) {
         (DbState::ShutDown, _) => Vec::new(),
         (DbState::ShutDownInRecovery, _) => {
-            // pg_rewind takes the last checkpoint where the files may be newer
-            if g.options.pg_rewind_compatible && control.min_recovery_point > control.checkpoint {
+            // pg_rewind takes the last checkpoint where the files may be newer; a restartpoint on the very last record sets
+            // the end of that record
+            let newest = source.end.as_ref().is_some_and(|end| {
+                end.last_record == control.checkpoint && control.min_recovery_point <= end.lsn
+            });
+            if g.options.pg_rewind_compatible && control.min_recovery_point > control.checkpoint && !newest {
                 let what = format!(
                     "The source is a standby whose files go up to {}, beyond its last checkpoint at {}: pg_rewind would \
                      let the target open before it is consistent.",
