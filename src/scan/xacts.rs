@@ -48,7 +48,8 @@ const NOBODY: AtHand = AtHand { xid: 0, index: 0, records: 0, set: 0, last_relat
 /// All transactions seen so far.
 #[derive(Debug)]
 pub struct XactTable {
-    table: HashTable<u32>,
+    /// Identifiers with them, so that growing does not touch the entries.
+    table: HashTable<(Xid, u32)>,
     pieces: Vec<Vec<Entry>>,
     len: u32,
     at_hand: Box<[AtHand; AT_HAND]>,
@@ -151,7 +152,7 @@ impl Sets {
     }
 
     fn union(&mut self, set: u32, other: u32) -> u32 {
-        if self.overflow == Some(other) {
+        if set == 0 || set == other || self.overflow == Some(other) {
             return other;
         }
         let others = self.members.get(other as usize).cloned().unwrap_or_default();
@@ -195,14 +196,12 @@ impl XactTable {
 
     fn find_or_add(&mut self, xid: Xid, lsn: Lsn) -> u32 {
         let pieces = &mut self.pieces;
-        let same = |&index: &u32| entry(pieces, index).is_some_and(|e| e.xid == xid);
-        let rehash = |&index: &u32| entry(pieces, index).map_or(0, |e| hash(e.xid));
-        match self.table.entry(hash(xid), same, rehash) {
-            Slot::Occupied(found) => *found.get(),
+        match self.table.entry(hash(xid), |&(known, _)| known == xid, |&(known, _)| hash(known)) {
+            Slot::Occupied(found) => found.get().1,
             Slot::Vacant(vacant) => {
                 let index = self.len;
                 self.len += 1;
-                vacant.insert(index);
+                vacant.insert((xid, index));
                 if (index as usize).is_multiple_of(PIECE) {
                     pieces.push(Vec::with_capacity(PIECE));
                 }
@@ -278,6 +277,7 @@ impl XactTable {
         self.put_all_back();
         other.put_all_back();
         let mut mapped: HashMap<u32, u32> = HashMap::new();
+        self.table.reserve(other.len as usize, |&(known, _)| hash(known));
         for piece in other.pieces {
             for theirs in piece {
                 let index = self.find_or_add(theirs.xid, theirs.first);
@@ -345,7 +345,8 @@ impl XactTable {
                 prepared: self.prepared.remove(&e.xid).map(Box::new),
             }));
         }
-        list.sort_unstable_by_key(|x| (x.end == XactEnd::InProgress, x.end_lsn, x.first_lsn));
+        // not unstable: it makes use of the order that is there already
+        list.sort_by_key(|x| (x.end == XactEnd::InProgress, x.end_lsn, x.first_lsn));
         let relations = &self.sets.relations;
         let sets = self.sets.members.iter().map(|members| {
             let mut set: Vec<RelFile> =
@@ -357,7 +358,7 @@ impl XactTable {
     }
 
     fn find(&self, xid: Xid) -> Option<u32> {
-        self.table.find(hash(xid), |&i| entry(&self.pieces, i).is_some_and(|e| e.xid == xid)).copied()
+        self.table.find(hash(xid), |&(known, _)| known == xid).map(|found| found.1)
     }
 }
 
