@@ -21,7 +21,7 @@ use crate::source::walset::{WalIdentity, WalSet};
 /// Finds out, offline, why a PostgreSQL server will not rejoin its cluster.
 ///
 /// Reads two data directories, or snapshots of them: the TARGET, an old primary that will not rejoin, and the SOURCE,
-/// the new primary. No server has to run, and nothing in either directory is written.
+/// the new primary. No server has to run. Only apply, resume, undo and rewind write, and only into the TARGET.
 #[derive(Debug, Parser)]
 #[command(name = "forkpoint", version, max_term_width = 80)]
 pub struct Cli {

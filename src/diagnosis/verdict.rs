@@ -615,8 +615,8 @@ impl Case<'_> {
         // before anything else: the next steps may write to it
         if pair.commits().is_some() {
             steps.push(
-                "If the transactions that are lost matter, copy the target's directory before anything else is done with \
-                 it: after the rewind they are nowhere."
+                "If the transactions that are lost matter, look at their rows with forkpoint lost, and copy the target's \
+                 directory before anything else is done with it: after pg_rewind they are nowhere."
                     .into(),
             );
         }
@@ -631,11 +631,11 @@ impl Case<'_> {
         }
         let fetch = if self.warned("FP19") && pair.major >= Major::V13 { " -c" } else { "" };
         let follow = if pair.major >= Major::V13 { " -R" } else { "" };
-        let target = shell_word(pair.target().dir.path());
+        let (target, source) = (shell_word(pair.target().dir.path()), shell_word(pair.source().dir.path()));
         steps.push(format!(
             "As the server's user: pg_rewind -D {target} --source-server='CONNINFO OF THE SOURCE'{follow}{fetch} -P \
-             (or --source-pgdata={} while the source is stopped{}).",
-            shell_word(pair.source().dir.path()),
+             (or --source-pgdata={source} while the source is stopped{}). Instead, with a preview and a way back, while the \
+             source is stopped: forkpoint plan {target} {source} -o plan.json, then forkpoint apply plan.json.",
             if follow.is_empty() { "" } else { ", without -R" }
         ));
         if own.is_some() {
