@@ -368,7 +368,10 @@ fn cases() -> Vec<Case> {
         case("FP62", &["FP61", "FP62"], || real("switchover")),
         case("FP63", &["FP01!", "FP63!"], || {
             let copy = Copy::of("basic-18");
+            // a rewind that is over
             write(copy.target().join("forkpoint.state"), "{}");
+            assert!(!conclude(copy.facts()).findings.iter().any(|f| f.code == "FP63"));
+            write(copy.target().join("global/pg_control.forkpoint"), "");
             copy.facts()
         }),
         case("FP64", &["FP61", "FP62", "FP64!"], || {

@@ -10,6 +10,7 @@ mod pairs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -615,7 +616,7 @@ fn before_the_checkpoint(server: &Server) {
     let lsn = u64::from_str_radix(high, 16).unwrap() << 32 | u64::from_str_radix(low, 16).unwrap();
     let first = format!("00000001{:08X}{:08X}", lsn >> 32, (lsn & 0xFFFF_FFFF) >> 20);
     for dir in [&target, &source] {
-        for entry in std::fs::read_dir(dir.join("pg_wal")).unwrap().map(Result::unwrap) {
+        for entry in fs::read_dir(dir.join("pg_wal")).unwrap().map(Result::unwrap) {
             let name = entry.file_name().into_string().unwrap();
             if name.len() == 24 && name < first {
                 std::fs::remove_file(entry.path()).unwrap();
@@ -881,4 +882,38 @@ fn captured_pairs_are_told_in_full() {
         }
     }
     assert!(compared > 100, "{compared}");
+}
+
+/// What cannot be read is not called nothing: behind damage the target may have lost more.
+#[test]
+fn wal_that_breaks_off_is_told() {
+    let directory = common::scratch();
+    pairs::unpack_to("basic-17", directory.path());
+    let (target, source) = (directory.path().join("target"), directory.path().join("source"));
+    let whole = forkpoint(&["--format", "jsonl"], &target, &source);
+    assert_eq!(whole.status.code(), Some(0));
+    // in the middle of what it wrote after the divergence, 0/F0ECF0 to 0/F5CF80
+    let segment = target.join("pg_wal/00000001000000000000000F");
+    let kept = fs::read(&segment).unwrap();
+    let mut damaged = kept.clone();
+    damaged[0x30000..0x30100].fill(0xA5);
+    fs::write(&segment, damaged).unwrap();
+    let text = forkpoint(&[], &target, &source);
+    assert_eq!(text.status.code(), Some(3), "{text:?}");
+    let said = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(said.starts_with("A rewind discards at least "), "{said}");
+    let lines = forkpoint(&["--format", "jsonl"], &target, &source);
+    let last = String::from_utf8_lossy(&lines.stdout).lines().last().unwrap_or_default().to_owned();
+    assert!(!last.contains(r#""complete":true"#) && !last.contains(r#""unseen":[]"#), "{last}");
+    let script = forkpoint(&["--format", "sql"], &target, &source);
+    let said = String::from_utf8_lossy(&script.stdout).into_owned();
+    assert!(said.contains("at least ") && said.contains("went on behind that"), "{said}");
+
+    fs::remove_file(&segment).unwrap();
+    let text = forkpoint(&[], &target, &source);
+    assert_eq!(text.status.code(), Some(3), "{text:?}");
+    assert!(String::from_utf8_lossy(&text.stdout).starts_with("Not known: "), "{text:?}");
+    fs::write(&segment, kept).unwrap();
+    let none = forkpoint(&["--table", "public.nowhere"], &target, &source);
+    assert!(String::from_utf8_lossy(&none.stdout).starts_with("Of what was chosen"), "{none:?}");
 }

@@ -12,7 +12,7 @@ use super::folder::Folder;
 use super::output::Output;
 use crate::diagnosis::engine;
 use crate::facts::{Facts, Relation};
-use crate::lost::{Conflicts, Filter, Lost, LostError, lost};
+use crate::lost::{Conflicts, Filter, Lost, LostError, cut_short, lost};
 use crate::report::lost::{csv, jsonl, sql, text};
 
 /// Arguments of `forkpoint lost`.
@@ -155,7 +155,7 @@ fn conflicts(
 
 /// The answer is one where the target's WAL was read to its end, or nothing is lost.
 fn status(facts: &Facts, console: &Console) -> u8 {
-    if facts.target_scan.is_some()
+    if (facts.target_scan.is_some() && cut_short(facts).is_none())
         || matches!(facts.relation, Relation::SamePosition | Relation::TargetBehind)
     {
         return exit::DONE;

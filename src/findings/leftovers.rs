@@ -190,9 +190,10 @@ fn incremental(pair: &Pair<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// FP63: a control file that was set aside, or the note of an operation that is not over.
+/// FP63: a control file that was set aside. `forkpoint.state` alone is the note of a rewind that is over.
 fn set_aside(pair: &Pair<'_>) -> Option<Finding> {
-    let names = ["forkpoint.state", "global/pg_control.forkpoint", "global/pg_control.old"];
+    const OURS: &str = "global/pg_control.forkpoint";
+    let names = [OURS, "global/pg_control.old"];
     let others: Vec<&str> = pair
         .target()
         .leftovers
@@ -218,9 +219,12 @@ fn set_aside(pair: &Pair<'_>) -> Option<Finding> {
                 }
             ))
             .proof(others.iter().map(|p| file_says(pair.target().dir.path().join(p), "is there")))
-            .remedy(
-                "Do not start the target before it is known what put it there. Let that tool finish or undo its work.",
-            ),
+            .remedy(if others.contains(&OURS) {
+                "Do not start the target: forkpoint is half-way through a rewind of it. forkpoint status TARGET says how it \
+                 stands; forkpoint resume completes it, forkpoint undo puts the target back."
+            } else {
+                "Do not start the target before it is known what put it there. Let that tool finish or undo its work."
+            }),
     )
 }
 

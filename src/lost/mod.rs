@@ -107,6 +107,10 @@ pub struct Lost {
     pub sequences: Vec<Sequence>,
     /// What is not seen, each a sentence.
     pub unseen: Vec<String>,
+    /// The target's WAL goes on, or went on, behind what could be read: there may be more transactions.
+    pub cut_short: bool,
+    /// Only some transactions or tables were asked for.
+    pub chosen: bool,
     /// The first transaction identifier that was not given out at the divergence.
     pub next_xid: Xid,
     /// What text depends on.
@@ -130,6 +134,8 @@ impl Lost {
             read: None,
             transactions: Vec::new(),
             sequences: Vec::new(),
+            cut_short: !unseen.is_empty(),
+            chosen: false,
             unseen,
             next_xid: 0,
             settings: Settings { major: facts.target.control.major, time_zone: TimeZone::UTC },
@@ -218,7 +224,21 @@ pub fn lost(
     let path = WalPath { format, history: &target.side.lineage.history, store: &store };
     let range = Range::find(&path, facts, divergence.lsn, scan, progress)?;
     unseen.extend(range.unseen.iter().cloned());
+    if let Some(sentence) = cut_short(facts) {
+        unseen.push(sentence);
+    }
     Work { facts, filter, progress, format, divergence, scan, range, unseen }.run(&path)
+}
+
+/// What it means that the target's WAL was not read to its real end, a sentence; `None` if it was.
+pub fn cut_short(facts: &Facts) -> Option<String> {
+    let end = facts.target.end.as_ref().filter(|end| !end.complete)?;
+    let why = if end.message.is_empty() { String::new() } else { format!(" ({})", end.message) };
+    Some(format!(
+        "the target's WAL could be read to {} only{why}, and the server went on behind that: what committed there is lost \
+         too and is not listed. Give the WAL that is missing with --wal-archive; forkpoint report says which it is",
+        end.lsn
+    ))
 }
 
 struct Work<'a> {
@@ -330,6 +350,14 @@ impl Work<'_> {
         }
         collect.finish()?;
         let Collect { xacts, spool, mut chunks, sequences, damaged, .. } = collect;
+        let without_columns = collect.state.without_columns;
+        if without_columns > 0 {
+            self.unseen.push(format!(
+                "{} of tables whose columns the catalogs no longer tell (a catalog was rewritten or is damaged) cannot be \
+                 shown; they are counted among the changes of tables without a name",
+                if without_columns == 1 { "1 changed row".to_owned() } else { format!("{without_columns} changed rows") }
+            ));
+        }
         if damaged > 0 {
             self.unseen.push(format!(
                 "{damaged} WAL records do not add up inside or are too long: what they changed is not listed"
@@ -353,6 +381,8 @@ impl Work<'_> {
             transactions,
             sequences,
             unseen: self.unseen,
+            cut_short: cut_short(facts).is_some(),
+            chosen: !self.filter.tables.is_empty() || !self.filter.xids.is_empty(),
             next_xid,
             settings: Settings { major, time_zone: TimeZone::UTC },
             spool,

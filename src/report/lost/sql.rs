@@ -94,8 +94,10 @@ impl Script<'_> {
         if let Some((lsn, timeline)) = self.lost.divergence {
             say("")?;
             say(&format!(
-                "{} committed after {lsn} on timeline {timeline}",
-                words::counted(summary.transactions, "transaction")
+                "{}{} committed after {lsn} on timeline {timeline}{}",
+                if self.lost.cut_short { "at least " } else { "" },
+                words::counted(summary.transactions, "transaction"),
+                if self.lost.chosen { ", of what was chosen" } else { "" }
             ))?;
         }
         for t in &summary.tables {

@@ -56,7 +56,12 @@ fn head(lost: &Lost, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
         return Ok(());
     };
     let transactions = words::counted(summary.transactions, "transaction");
-    writeln!(out, "A rewind discards {transactions} committed after {divergence} on timeline {timeline}.")?;
+    let least = if lost.cut_short { "at least " } else { "" };
+    let chosen = if lost.chosen { "Of what was chosen, a rewind" } else { "A rewind" };
+    writeln!(
+        out,
+        "{chosen} discards {least}{transactions} committed after {divergence} on timeline {timeline}."
+    )?;
     if summary.prepared > 0 {
         writeln!(out, "Left prepared: {}.", words::counted(summary.prepared, "transaction"))?;
     }
