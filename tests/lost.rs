@@ -619,7 +619,7 @@ fn before_the_checkpoint(server: &Server) {
         for entry in fs::read_dir(dir.join("pg_wal")).unwrap().map(Result::unwrap) {
             let name = entry.file_name().into_string().unwrap();
             if name.len() == 24 && name < first {
-                std::fs::remove_file(entry.path()).unwrap();
+                fs::remove_file(entry.path()).unwrap();
             }
         }
     }
@@ -726,10 +726,10 @@ fn several_databases_files_and_filters() {
     let temp = tempfile::tempdir().unwrap();
     let folder = temp.path().join("rows");
     answer(&["--format", "csv", "-o", folder.to_str().unwrap()], &target, &source);
-    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(files.len(), 3, "{files:?}");
     for file in files {
-        let rows = csv(&std::fs::read_to_string(&file).unwrap());
+        let rows = csv(&fs::read_to_string(&file).unwrap());
         let head: Vec<_> = rows[0].iter().map(|f| f.clone().unwrap()).collect();
         assert_eq!(head, ["change", "xid", "time", "lsn", "complete", "Id", "select"]);
         let values: Vec<_> =
@@ -804,7 +804,7 @@ fn a_million_rows_in_bounded_memory() {
         .expect("forkpoint");
     let mut peak = 0u64;
     let status = loop {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         let high =
             status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
         peak = peak.max(high.unwrap_or(0));
