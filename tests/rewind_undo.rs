@@ -586,6 +586,68 @@ fn discarded_on_request_only() {
     assert!(names.iter().all(|n| !n.to_string_lossy().ends_with(".previous")), "{names:?}");
 }
 
+/// Changes one byte in the middle of a file and leaves its times as they are. Gives back what was there.
+fn damage(path: &Path) -> Vec<u8> {
+    let whole = fs::read(path).unwrap();
+    let mut bytes = whole.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    overwrite(path, &bytes);
+    whole
+}
+
+fn overwrite(path: &Path, bytes: &[u8]) {
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    let mut file = fs::File::options().write(true).open(path).unwrap();
+    file.write_all(bytes).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
+    file.set_modified(modified).unwrap();
+}
+
+#[test]
+fn damage_in_the_store_is_found_before_anything_is_put_back() {
+    let pair = Bundled::new("basic-18");
+    let empty = pair.at("target/base/pgsql_tmp");
+    fs::create_dir_all(&empty).unwrap();
+    common::give_away(&empty);
+    let before = pair.original();
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    pair.ends(&["apply", "plan.json", "--yes", "-q"], 0);
+    let rewound = pair.original();
+    let store = pair.at("target.forkpoint");
+    let wal = fs::read_dir(store.join("moved/pg_wal")).unwrap().map(|e| e.unwrap().path());
+    let segment = wal.into_iter().max_by_key(|p| (fs::metadata(p).unwrap().len(), p.clone())).unwrap();
+    let name = segment.file_name().unwrap().to_str().unwrap().to_owned();
+    let refused = |file: &Path, words: &str| {
+        let whole = damage(file);
+        let text = pair.ends(&["undo", "target"], 3);
+        assert!(text.contains(words) && text.contains("SHA-256") || words == "pg_control", "{text}");
+        assert!(!text.contains("half-way"), "{text}");
+        assert_same(&pair.original(), &rewound, words);
+        assert_eq!(pair.state(), "done", "{text}");
+        overwrite(file, &whole);
+    };
+    refused(&segment, &name);
+    refused(&store.join("pack"), "pack");
+    refused(&store.join("moved/global/pg_control"), "pg_control");
+    // cut, and gone
+    let whole = fs::read(&segment).unwrap();
+    overwrite(&segment, &whole[..5]);
+    let text = pair.ends(&["undo", "target"], 3);
+    assert!(text.contains(&name) && text.contains("5 bytes"), "{text}");
+    overwrite(&segment, &whole);
+    fs::rename(&segment, pair.at("elsewhere")).unwrap();
+    let text = pair.ends(&["undo", "target"], 3);
+    assert!(text.contains(&name) && text.contains("not in the store any more"), "{text}");
+    assert_same(&pair.original(), &rewound, "a file of the store that is gone");
+    fs::rename(pair.at("elsewhere"), &segment).unwrap();
+    pair.ends(&["undo", "target", "-q"], 0);
+    assert_same(&pair.original(), &before, "undone");
+    // times and all: the same plan still fits
+    pair.ends(&["apply", "plan.json", "--yes", "-q"], 0);
+    assert!(!empty.exists());
+}
+
 #[test]
 fn no_link_leads_outside() {
     let place = scratch();

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::disk::{Access, At, Disk, DiskFile, Kind, Meta, User, absent_is_none, read_full_at, read_small};
 use super::error::{Doing, Trouble};
 use super::hash;
-use super::journal::{Attributes, Before, Content, Directory, Item, Piece};
+use super::journal::{Attributes, Before, Content, Directory, Item, Moved, Piece};
 use super::ops::{Op, What};
 use super::places::Side;
 use super::store::Store;
@@ -98,13 +98,15 @@ impl Capture<'_> {
                 self.pack(op.path, &*file, meta, &ranges)
             }
             (What::Planned(Action::Remove), Kind::Directory) => {
-                Ok(Before::Directory(Attributes::new(meta, Vec::new())))
+                let directory = self.disk.open(at, Access::Read).doing("could not be opened", op.path)?;
+                let xattrs = directory.xattrs().doing("its attributes could not be read", op.path)?;
+                Ok(Before::Directory(Attributes::new(meta, xattrs)))
             }
             (What::Planned(Action::Remove), Kind::Symlink) => {
                 // what lies behind a tablespace's link is moved below the link's own path
                 let movable = !RelPath::may_be_link(op.path);
                 if movable && self.store.moved_for(self.target, op.path).is_some() {
-                    return Ok(Before::Moved(Attributes::new(meta, Vec::new())));
+                    return Ok(Before::Moved(Moved::new(meta, Vec::new())));
                 }
                 let text = self.disk.read_link(at).doing("could not be read", op.path)?;
                 Ok(Before::Link(PlanPath::from(text.as_path())))
@@ -115,12 +117,12 @@ impl Capture<'_> {
                 let may = !replaced || (meta.uid == self.user.uid && self.user.gids.contains(&meta.gid));
                 let moved = may && self.store.moved_for(self.target, op.path).is_some();
                 if moved && !replaced {
-                    return Ok(Before::Moved(Attributes::new(meta, Vec::new())));
+                    return Ok(Before::Moved(Moved::new(meta, Vec::new())));
                 }
                 let file = self.disk.open(at, Access::Read).doing("could not be opened", op.path)?;
                 if moved {
                     let xattrs = file.xattrs().doing("its attributes could not be read", op.path)?;
-                    return Ok(Before::Moved(Attributes::new(meta, xattrs)));
+                    return Ok(Before::Moved(Moved::new(meta, xattrs)));
                 }
                 self.pack(op.path, &*file, meta, &[(0, meta.size)])
             }

@@ -119,6 +119,32 @@ pub fn put_new(disk: &dyn Disk, target: &Side, store: &Store, bytes: &[u8]) -> R
     sync(disk, target)
 }
 
+/// Refuses where what [`put_back`] would put there is not what was kept.
+pub fn kept(disk: &dyn Disk, target: &Side, store: &Store) -> Result<(), Trouble> {
+    let expected = &store.journal.begin.control_sha256;
+    let aside = At::new(target.root, ASIDE);
+    let (what, at) = if there(disk, target, ASIDE)? {
+        (target.path.join(ASIDE), aside)
+    } else if let Some(moved) = store.find_moved(disk, Path::new(CONTROL))? {
+        (store.path.join("moved").join(CONTROL), moved)
+    } else if read(disk, target.root, &target.path)?.is_some_and(|bytes| hash::of(&bytes) == *expected) {
+        return Ok(());
+    } else {
+        (store.path.join("pg_control"), At::new(store.root, "pg_control"))
+    };
+    let bytes = read_small(disk, at, LIMIT).doing("could not be read", &what)?;
+    if hash::of(&bytes) == *expected {
+        return Ok(());
+    }
+    let copy = store.path.join("pg_control");
+    let what = format!(
+        "the control file that was kept, {}, is not what it was, and nothing was put back. If {} is whole, copy it there",
+        what.display(),
+        copy.display()
+    );
+    Err(Trouble::Store { path: store.path.clone(), what })
+}
+
 /// Takes the new one away: nothing starts while the way back is gone.
 pub fn take_away(disk: &dyn Disk, target: &Side) -> Result<(), Trouble> {
     unlink(disk, target, CONTROL)?;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use super::disk::{Meta, Stamp, Xattrs};
+use crate::plan::model::decimal;
 use crate::plan::path::PlanPath;
 
 /// Version of the store's format.
@@ -128,7 +129,7 @@ pub enum Before {
     /// Nothing was there.
     Absent,
     /// It is moved into the store.
-    Moved(Attributes),
+    Moved(Moved),
     /// A file that is changed in place, or that cannot be moved: these parts of it lie in the pack.
     Packed {
         /// Its attributes.
@@ -142,6 +143,30 @@ pub enum Before {
     Link(PlanPath),
     /// A directory, empty by now.
     Directory(Attributes),
+}
+
+/// A file or link that is moved, and what it is known by when it is moved back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moved {
+    /// Its attributes.
+    pub attributes: Attributes,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its `st_ino`, which a move within a filesystem keeps.
+    #[serde(with = "decimal")]
+    pub inode: u64,
+    /// Of its bytes; none of a link, of a file that was too large to be read only for this, or that nobody may read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+impl Moved {
+    /// Not hashed yet.
+    pub fn new(meta: &Meta, xattrs: Xattrs) -> Self {
+        let attributes = Attributes::new(meta, xattrs);
+        Self { attributes, size: meta.size, inode: meta.inode, sha256: None }
+    }
 }
 
 /// A stretch of a file, and where in the pack it lies.
@@ -430,7 +455,12 @@ mod tests {
             items: vec![
                 item(Before::Unsaved),
                 item(Before::Absent),
-                item(Before::Moved(attributes())),
+                item(Before::Moved(Moved {
+                    attributes: attributes(),
+                    size: 7,
+                    inode: u64::MAX,
+                    sha256: Some("01".into()),
+                })),
                 item(Before::Packed { attributes: attributes(), size: 24576, pieces: vec![piece] }),
                 item(Before::Link(PlanPath::from("/else where".as_ref()))),
                 Item { before: Before::Directory(attributes()), content: Some(Content(b"x = 1\n".to_vec())) },

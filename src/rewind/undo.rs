@@ -12,7 +12,7 @@ use super::disk::{
 };
 use super::error::{Doing, Failed, Trouble, refuse};
 use super::hash;
-use super::journal::{Before, Journal, Piece, Record};
+use super::journal::{Attributes, Before, Journal, Moved, Piece, Record};
 use super::manifest::Manifest;
 use super::ops::{self, Op};
 use super::places::{self, Side};
@@ -23,6 +23,8 @@ use crate::scan::progress::{Phase, Progress};
 
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
+/// Of many damaged files, so many are named.
+const DAMAGED: usize = 5;
 
 /// Why there is no way back, if there is none.
 pub fn impossible(
@@ -96,15 +98,16 @@ pub fn undo(
         checks::owner(disk, &side)?;
         if !store.journal.restored {
             checks::stopped(disk, &side, "target")?;
+            let ops = ops::of(&plan, &store.journal.begin);
+            Way { disk, target: &side, store: &store, ops: &ops, progress }.whole()?;
+            control::kept(disk, &side, &store)?;
             store.give_up_reserve(disk)?;
             store.append(&Record::UndoBegun { at: disk.now() })?;
             begun = true;
             if store.journal.finishing.is_some() {
                 control::take_away(disk, &side)?;
             }
-            let ops = ops::of(&plan, &store.journal.begin);
-            let way = Way { disk, target: &side, store: &store, ops: &ops, progress };
-            way.go()?;
+            Way { disk, target: &side, store: &store, ops: &ops, progress }.go()?;
             store.append(&Record::Restored)?;
         }
         end(disk, &side, &mut store)?;
@@ -131,23 +134,114 @@ struct Way<'a> {
     progress: &'a Progress,
 }
 
+/// Bytes of it that lie in the pack.
+fn packed(before: &Before) -> u64 {
+    match before {
+        Before::Packed { pieces, .. } => pieces.iter().map(|p| p.length).sum(),
+        _ => 0,
+    }
+}
+
 impl Way<'_> {
-    fn go(&self) -> Result<(), Trouble> {
-        let journal = &self.store.journal;
-        let packed = journal.items.iter().map(|item| match &item.before {
-            Before::Packed { pieces, .. } => pieces.iter().map(|p| p.length).sum(),
-            _ => 0u64,
-        });
-        self.progress.begin(Phase::Undoing, packed.sum());
-        // what lay at a path before its first operation is what counts
+    /// What was kept, the last first. What lay at a path before its first operation is what counts.
+    fn firsts(&self) -> Vec<(&Path, &Before)> {
         let mut seen = HashSet::new();
-        let pairs = self.ops.iter().zip(&journal.items);
+        let pairs = self.ops.iter().zip(&self.store.journal.items);
         let mut firsts: Vec<(&Path, &Before)> = pairs
             .filter(|(_, item)| !matches!(item.before, Before::Unsaved))
             .filter(|(op, _)| seen.insert(op.path))
             .map(|(op, item)| (op.path, &item.before))
             .collect();
         firsts.reverse();
+        firsts
+    }
+
+    /// Refuses, before anything is changed, where something that was kept is not what it was.
+    fn whole(&self) -> Result<(), Trouble> {
+        let firsts = self.firsts();
+        let bytes = |before: &Before| match before {
+            Before::Moved(moved) if moved.sha256.is_some() => moved.size,
+            other => packed(other),
+        };
+        self.progress.begin(Phase::Verifying, firsts.iter().map(|(_, before)| bytes(before)).sum());
+        let mut damaged = Vec::new();
+        for (path, before) in &firsts {
+            self.progress.check()?;
+            let what = match before {
+                Before::Moved(moved) => self.moved_differs(path, moved)?,
+                Before::Packed { pieces, .. } => self.pieces_differ(pieces)?,
+                _ => None,
+            };
+            damaged.extend(what.map(|what| format!("{}: {what}", path.display())));
+            self.progress.advance(bytes(before));
+        }
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        let count = damaged.len();
+        damaged.truncate(DAMAGED);
+        let more = if count > DAMAGED { format!(" and {} more", count - DAMAGED) } else { String::new() };
+        let what = format!(
+            "what it kept is not what it was, and nothing was put back: {}{more}. Put the right files back into it if \
+             another copy has them",
+            damaged.join("; ")
+        );
+        Err(Trouble::Store { path: self.store.path.clone(), what })
+    }
+
+    /// How a moved file, in the store or back already, differs from what it was.
+    fn moved_differs(&self, path: &Path, moved: &Moved) -> Result<Option<String>, Trouble> {
+        if let Some(at) = self.store.find_moved(self.disk, path)? {
+            return self.differs(path, at, moved);
+        }
+        // not moved yet, or back already
+        let at = self.target.entry(path);
+        let there = exists(self.disk, at).doing("could not be looked at", path)?;
+        if there && self.differs(path, at, moved)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(if there {
+            "it is not in the store any more, and what the target has there is another file".into()
+        } else {
+            "it is neither in the store nor in the target".into()
+        }))
+    }
+
+    fn differs(&self, path: &Path, at: At<'_>, moved: &Moved) -> Result<Option<String>, Trouble> {
+        let found = self.disk.metadata(at).doing("could not be looked at", path)?;
+        if found.size != moved.size {
+            return Ok(Some(format!("{} bytes, expected {}", found.size, moved.size)));
+        }
+        let Some(sha256) = &moved.sha256 else {
+            let same = (found.inode, found.modified) == (moved.inode, moved.attributes.modified);
+            return Ok((!same).then(|| "another file, or changed since it was moved".into()));
+        };
+        let file = self.disk.open(at, Access::Read).doing("could not be opened", path)?;
+        let now = hash::of_stretch(&*file, 0, moved.size, self.progress).doing("could not be read", path)?;
+        self.progress.check()?;
+        Ok((now.as_ref() != Some(sha256)).then(|| "damaged: its SHA-256 is another one".into()))
+    }
+
+    /// How what lies in the pack differs from what was put there.
+    fn pieces_differ(&self, pieces: &[Piece]) -> Result<Option<String>, Trouble> {
+        for piece in pieces {
+            let now = hash::of_stretch(self.store.pack(), piece.at, piece.length, self.progress)
+                .doing("could not be read", &self.store.path.join("pack"))?;
+            self.progress.check()?;
+            if now.as_ref() != Some(&piece.sha256) {
+                return Ok(Some(format!(
+                    "damaged in the store's pack from offset {} on: its SHA-256 is another one",
+                    piece.at
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    fn go(&self) -> Result<(), Trouble> {
+        let journal = &self.store.journal;
+        let firsts = self.firsts();
+        self.progress.begin(Phase::Undoing, firsts.iter().map(|(_, before)| packed(before)).sum());
         for (path, before) in &firsts {
             self.progress.check()?;
             self.give_up(path, before)?;
@@ -162,13 +256,18 @@ impl Way<'_> {
             }
             self.sync(&part)?;
         }
-        // last, as names came and went until now
-        for directory in &journal.directories {
-            let path = directory.path.as_path();
+        // last, as names came and went until now; one that was removed had its names removed before
+        let known: HashSet<&Path> = journal.directories.iter().map(|d| d.path.as_path()).collect();
+        let removed = firsts.iter().filter_map(|(path, before)| match before {
+            Before::Directory(attributes) if !known.contains(path) => Some((*path, attributes)),
+            _ => None,
+        });
+        let changed = journal.directories.iter().map(|d| (d.path.as_path(), &d.attributes));
+        for (path, attributes) in changed.chain(removed) {
             let at = self.target.directory(path);
             if exists(self.disk, at).doing("could not be looked at", shown(path))? {
                 let file = self.disk.open(at, Access::Read).doing("could not be opened", shown(path))?;
-                file.set_times(directory.attributes.accessed, directory.attributes.modified)
+                file.set_times(attributes.accessed, attributes.modified)
                     .doing("its times could not be set", shown(path))?;
             }
         }
@@ -204,14 +303,19 @@ impl Way<'_> {
     fn restore(&self, path: &Path, before: &Before) -> Result<(), Trouble> {
         let at = self.target.entry(path);
         match before {
-            Before::Moved(_) => match self.store.find_moved(self.disk, path)? {
-                Some(from) => self.disk.rename(from, at).doing("could not be moved back", path),
-                None if exists(self.disk, at).doing("could not be looked at", path)? => Ok(()),
-                None => {
-                    let what = format!("{} is neither in it nor in the target", path.display());
-                    Err(Trouble::Store { path: self.store.path.clone(), what })
+            Before::Moved(moved) => {
+                if let Some(from) = self.store.find_moved(self.disk, path)? {
+                    self.disk.rename(from, at).doing("could not be moved back", path)?;
                 }
-            },
+                let Attributes { accessed, modified, .. } = moved.attributes;
+                let meta = self.disk.metadata(at).doing("could not be looked at", path)?;
+                // reading it to hash it has changed when it was last read
+                if meta.kind == Kind::File && (meta.accessed, meta.modified) != (accessed, modified) {
+                    let file = self.disk.open(at, Access::Read).doing("could not be opened", path)?;
+                    file.set_times(accessed, modified).doing("its times could not be set", path)?;
+                }
+                Ok(())
+            }
             Before::Directory(attributes) => {
                 if !exists(self.disk, at).doing("could not be looked at", path)? {
                     self.disk.mkdir(at, attributes.mode).doing("could not be made", path)?;
@@ -244,36 +348,22 @@ impl Way<'_> {
         }
     }
 
-    /// Writes a piece of a file back; it is hashed before the first byte of it is written.
+    /// Writes a piece of a file back.
     fn put_back(&self, path: &Path, file: &dyn super::disk::DiskFile, piece: &Piece) -> Result<(), Trouble> {
-        use sha2::{Digest, Sha256};
         let mut buffer = vec![0; CHUNK.min(piece.length as usize)];
-        let damaged = |what: &str| Trouble::Store {
-            path: self.store.path.clone(),
-            what: format!("what it kept of {} at offset {} {what}", path.display(), piece.offset),
-        };
-        let mut hasher = Sha256::new();
-        for write in [false, true] {
-            let mut done = 0;
-            while done < piece.length {
-                let want = (piece.length - done).min(CHUNK as u64) as usize;
-                let chunk = buffer.get_mut(..want).unwrap_or_default();
-                let n = read_full_at(self.store.pack(), chunk, piece.at + done)
-                    .doing("could not be read", &self.store.path.join("pack"))?;
-                if n < want {
-                    return Err(damaged("is not all there"));
-                }
-                if write {
-                    write_all_at(file, chunk, piece.offset + done).doing("could not be written", path)?;
-                    self.progress.advance(n as u64);
-                } else {
-                    hasher.update(&*chunk);
-                }
-                done += n as u64;
+        let mut done = 0;
+        while done < piece.length {
+            let want = (piece.length - done).min(CHUNK as u64) as usize;
+            let chunk = buffer.get_mut(..want).unwrap_or_default();
+            let n = read_full_at(self.store.pack(), chunk, piece.at + done)
+                .doing("could not be read", &self.store.path.join("pack"))?;
+            if n < want {
+                let what = format!("what it kept of {} is not all there", path.display());
+                return Err(Trouble::Store { path: self.store.path.clone(), what });
             }
-            if !write && hash::text(std::mem::take(&mut hasher)) != piece.sha256 {
-                return Err(damaged("is damaged: its SHA-256 is another one"));
-            }
+            write_all_at(file, chunk, piece.offset + done).doing("could not be written", path)?;
+            self.progress.advance(n as u64);
+            done += n as u64;
         }
         Ok(())
     }

@@ -16,7 +16,8 @@ use super::disk::{
     Access, At, Disk, DiskFile, Kind, Root, absent_is_none, exists, read_full_at, sync_dir, write_all_at,
 };
 use super::error::{Doing, Trouble};
-use super::journal::{Attributes, Before, Item, Record, Saved};
+use super::hash;
+use super::journal::{Attributes, Before, Item, Moved, Record, Saved};
 use super::manifest::SyncMethod;
 use super::ops::{self, Op, What};
 use super::places::Side;
@@ -27,6 +28,10 @@ use crate::scan::progress::{Phase, Progress};
 
 /// From so many directories on a call for the whole filesystem is cheaper than one for each.
 const MANY_DIRECTORIES: usize = 8;
+
+/// Largest file, in bytes, that is read only to be hashed before it is moved: any WAL segment of the usual size, and all
+/// that is copied whole but for large relations. A larger one is known by length, time and inode.
+const HASHED: u64 = 64 << 20;
 
 /// How much is done between two records of the journal.
 #[derive(Debug, Clone, Copy)]
@@ -141,10 +146,33 @@ impl Work<'_> {
             self.progress.check()?;
             capture.take(op)?;
         }
-        let Capture { items, directories, .. } = capture;
+        let Capture { mut items, directories, .. } = capture;
+        self.hash_moved(self.ops.get(first..).unwrap_or_default(), &mut items)?;
         self.store.sync_pack()?;
         self.store.append(&Record::Saved(Saved { first, items: items.clone(), directories }))?;
         Ok(items)
+    }
+
+    /// Files that will be moved are hashed, so that undoing can tell that they are what they were.
+    fn hash_moved(&self, ops: &[Op<'_>], items: &mut [Item]) -> Result<(), Trouble> {
+        let todo: Vec<Mutex<(&Op<'_>, &mut Moved)>> = ops
+            .iter()
+            .zip(items)
+            .filter_map(|(op, item)| match &mut item.before {
+                Before::Moved(moved) if moved.size <= HASHED => Some(Mutex::new((op, moved))),
+                _ => None,
+            })
+            .collect();
+        self.in_parallel(&todo, |this, _| {
+            self.progress.check()?;
+            let (op, moved) = &mut *this.lock().unwrap_or_else(PoisonError::into_inner);
+            // what cannot be read, by its mode or as it is a link, can be moved all the same
+            if let Ok(file) = self.disk.open(self.target.entry(op.path), Access::Read) {
+                moved.sha256 = hash::of_stretch(&*file, 0, moved.size, self.progress).unwrap_or_default();
+            }
+            Ok(())
+        })
+        .map(|_| ())
     }
 
     /// Carries out prepared operations; gives the number of the next one.
@@ -354,13 +382,13 @@ impl Work<'_> {
             self.disk.unlink(at).doing("could not be removed", op.path)?;
         }
         let mode = match &item.before {
-            Before::Moved(attributes) => attributes.mode,
+            Before::Moved(moved) => moved.attributes.mode,
             _ => self.plan.file_mode.0,
         };
         let file = self.disk.create(at, mode).doing("could not be made", op.path)?;
         dirty.name(at);
-        if let Before::Moved(attributes) = &item.before {
-            like(&*file, attributes).doing("its attributes could not be set", op.path)?;
+        if let Before::Moved(moved) = &item.before {
+            like(&*file, &moved.attributes).doing("its attributes could not be set", op.path)?;
         }
         Ok(file)
     }

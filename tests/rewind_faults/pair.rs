@@ -164,6 +164,7 @@ pub fn build(disk: &dyn Disk, base: &Path, link: impl Fn(&str, &str)) -> Pair {
                 file("data/base/9/PG_VERSION", text("18\n")),
                 dir("data/base/9/deep"),
                 file("data/base/9/deep/file", text("deep")),
+                dir("data/base/pgsql_tmp"),
                 file("data/base/9/link", What::Link("../5/100".into())),
                 file("data/postgresql.conf", text("port = 1\n")),
                 file("data/postgresql.auto.conf", text("work_mem = '1MB'")),
@@ -312,6 +313,7 @@ pub fn plan(disk: &dyn Disk, pair: &Pair) -> Plan {
         "base/9/PG_VERSION",
         "base/9/300",
         "base/9",
+        "base/pgsql_tmp",
         "base/5/200",
         "backup_label",
     ];
