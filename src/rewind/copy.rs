@@ -103,7 +103,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Copies a whole file into an empty one by what the system offers. Pages of relations are read and checked.
+    /// Copies a whole file to the beginning of another by what the system offers. Pages of relations are read and checked.
     pub fn whole(
         &self,
         path: &Path,
@@ -140,7 +140,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Unpacks an archived file into an empty one; unpacked it has to have `size` bytes.
+    /// Unpacks an archived file to the beginning of another; unpacked it has to have `size` bytes.
     pub fn archived(&self, archive: &Path, path: &Path, to: &dyn DiskFile, size: u64) -> Result<(), Trouble> {
         let (Some(parent), Some(name)) = (archive.parent(), archive.file_name()) else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput)).doing("could not be opened", archive);

@@ -158,7 +158,9 @@ pub trait Disk: Sync {
     fn symlink(&self, to: &Path, at: At<'_>) -> io::Result<()>;
     /// Everything of the filesystem that holds the root is safe after this.
     fn syncfs(&self, root: Root) -> io::Result<()>;
-    /// Makes `to`, an empty file, share the blocks of `from`; an error where the filesystem cannot.
+    /// Whether `syncfs` says so when anything that was written since the root was opened did not reach the disk.
+    fn syncfs_tells(&self, root: Root) -> io::Result<bool>;
+    /// Makes the beginning of `to` share the blocks of `from`; an error where the filesystem cannot.
     fn clone_file(&self, from: &dyn DiskFile, to: &dyn DiskFile) -> io::Result<()>;
     /// Copies up to `len` bytes at `offset` to the same offset, perhaps fewer; 0 at the end.
     fn copy_range(&self, from: &dyn DiskFile, to: &dyn DiskFile, offset: u64, len: u64) -> io::Result<u64>;

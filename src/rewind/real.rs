@@ -26,6 +26,12 @@ const TMPFS: i64 = 0x0102_1994;
 const OVERLAY: i64 = 0x794c_7630;
 /// `f_type` of ramfs (`RAMFS_MAGIC`, linux/magic.h).
 const RAMFS: i64 = 0x8584_58f6;
+/// `f_type` of ext2, ext3 and ext4 (`EXT4_SUPER_MAGIC`, linux/magic.h).
+const EXT4: i64 = 0xef53;
+/// `f_type` of XFS (`XFS_SUPER_MAGIC`, linux/magic.h).
+const XFS: i64 = 0x5846_5342;
+/// `f_type` of Btrfs (`BTRFS_SUPER_MAGIC`, linux/magic.h).
+const BTRFS: i64 = 0x9123_683e;
 /// Longest list of names, or value, of extended attributes (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`, linux/limits.h).
 const XATTR_MAX: usize = 65536;
 /// How a directory is opened on the way to a file.
@@ -266,6 +272,12 @@ impl Disk for RealDisk {
         Ok(rustix::fs::syncfs(self.root(root)?)?)
     }
 
+    fn syncfs_tells(&self, root: Root) -> io::Result<bool> {
+        let kind = rustix::fs::fstatfs(self.root(root)?)?.f_type as i64;
+        let release = rustix::system::uname();
+        Ok([EXT4, XFS, BTRFS].contains(&kind) && release.release().to_str().is_ok_and(tells))
+    }
+
     fn clone_file(&self, from: &dyn DiskFile, to: &dyn DiskFile) -> io::Result<()> {
         let (from, to) = both(from, to)?;
         Ok(rustix::fs::ioctl_ficlone(to, from)?)
@@ -349,6 +361,12 @@ impl DiskFile for RealFile {
     }
 }
 
+/// Whether `syncfs` of this kernel's release tells of failed writes: from 5.8 on (syncfs(2)).
+fn tells(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (5, 8))
+}
+
 fn meta(stat: &Stat) -> Meta {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Kind::File,
@@ -367,5 +385,20 @@ fn meta(stat: &Stat) -> Meta {
         inode: stat.st_ino,
         accessed: Stamp(stat.st_atime, stat.st_atime_nsec as u32),
         modified: Stamp(stat.st_mtime, stat.st_mtime_nsec as u32),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tells;
+
+    #[test]
+    fn releases_whose_syncfs_tells_of_failed_writes() {
+        for release in ["5.8.0", "5.15.0-91-generic", "6.1", "6.18.44-fc"] {
+            assert!(tells(release), "{release}");
+        }
+        for release in ["5.7.19", "4.18.0-553.el8.x86_64", "3.10.0", "", "6", "x.y"] {
+            assert!(!tells(release), "{release}");
+        }
     }
 }

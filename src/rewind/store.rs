@@ -89,7 +89,6 @@ fn put(
     let full = dir.join(name);
     let file = disk.create(At::new(root, name), FILE_MODE).doing("could not be made", &full)?;
     write_all_at(&*file, content, 0).doing("could not be written", &full)?;
-    file.sync().doing("could not be synced", &full)?;
     Ok(file)
 }
 
@@ -115,18 +114,18 @@ impl Store {
         let path = parent.1.join(name);
         disk.mkdir(At::new(parent.0, name), DIRECTORY_MODE).doing("could not be made", &path)?;
         let root = disk.sub_root(At::new(parent.0, name)).doing("could not be opened", &path)?;
-        put(disk, root, &path, "lock", b"")?;
+        let mut files = vec![put(disk, root, &path, "lock", b"")?];
         let held = lock(disk, At::new(root, "lock"), &path)?;
-        put(disk, root, &path, "plan.json", contents.plan)?;
+        files.push(put(disk, root, &path, "plan.json", contents.plan)?);
         if let Some(report) = contents.report {
-            put(disk, root, &path, "report.json", report)?;
+            files.push(put(disk, root, &path, "report.json", report)?);
         }
-        put(disk, root, &path, "pg_control", contents.control)?;
+        files.push(put(disk, root, &path, "pg_control", contents.control)?);
         if contents.manifest.undo {
             // not zeros: a filesystem that compresses would keep nothing
             let filler: Vec<u8> =
                 (0..RESERVE as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-            put(disk, root, &path, "reserve", &filler)?;
+            files.push(put(disk, root, &path, "reserve", &filler)?);
         }
         let pack = put(disk, root, &path, "pack", b"")?;
         let bytes = encode(&path, &contents.begin)?;
@@ -146,7 +145,11 @@ impl Store {
         }
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|e| Trouble::Store { path: path.clone(), what: e.to_string() })?;
-        put(disk, root, &path, "manifest.json.new", &text)?;
+        files.push(put(disk, root, &path, "manifest.json.new", &text)?);
+        for file in files.iter().chain([&pack, &log]) {
+            file.sync().doing("could not be synced", &path)?;
+        }
+        drop(files);
         sync_dir(disk, At::new(root, "")).doing("could not be synced", &path)?;
         disk.rename(At::new(root, "manifest.json.new"), At::new(root, "manifest.json"))
             .doing("could not be renamed", &path)?;

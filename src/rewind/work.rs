@@ -312,7 +312,7 @@ impl Work<'_> {
         let at = self.target.entry(op.path);
         match &op.what {
             What::Planned(Action::Copy { size, from }) => {
-                let file = self.fresh(op, item, at, dirty)?;
+                let (file, length) = self.file(op, item, at, dirty)?;
                 match from {
                     Origin::Source => {
                         let source = self.open_source(op)?;
@@ -322,6 +322,9 @@ impl Work<'_> {
                     Origin::Archive(archive) => {
                         self.copier().archived(archive.as_path(), op.path, &*file, *size)?;
                     }
+                }
+                if length > *size {
+                    file.set_len(*size).doing("could not be cut", op.path)?;
                 }
                 dirty.bytes += size;
             }
@@ -353,8 +356,11 @@ impl Work<'_> {
                     let what = format!("the journal has no content for {}", op.path.display());
                     return Err(Trouble::Store { path: self.store.path.clone(), what });
                 };
-                let file = self.fresh(op, item, at, dirty)?;
+                let (file, length) = self.file(op, item, at, dirty)?;
                 write_all_at(&*file, content, 0).doing("could not be written", op.path)?;
+                if length > content.len() as u64 {
+                    file.set_len(content.len() as u64).doing("could not be cut", op.path)?;
+                }
             }
             What::Planned(_) => return Ok(()),
         }
@@ -362,20 +368,21 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// An empty file: a new one, or the one that is there if it is written in place.
-    fn fresh(
+    /// A file whose whole content is to be written: a new one, or the one that is there if it is written in place; and
+    /// its length. It is not emptied: a filesystem would give its blocks back, look for new ones, and hurry to write them.
+    fn file(
         &self,
         op: &Op<'_>,
         item: &Item,
         at: At<'_>,
         dirty: &mut Dirty,
-    ) -> Result<Box<dyn DiskFile>, Trouble> {
+    ) -> Result<(Box<dyn DiskFile>, u64), Trouble> {
         let in_place = matches!(item.before, Before::Packed { .. } | Before::Unsaved);
         let there = exists(self.disk, at).doing("could not be looked at", op.path)?;
         if there && in_place {
             let file = self.disk.open(at, Access::Write).doing("could not be opened", op.path)?;
-            file.set_len(0).doing("could not be cut", op.path)?;
-            return Ok(file);
+            let length = file.metadata().doing("could not be looked at", op.path)?.size;
+            return Ok((file, length));
         }
         if there {
             // begun before an interruption
@@ -390,7 +397,7 @@ impl Work<'_> {
         if let Before::Moved(moved) = &item.before {
             like(&*file, &moved.attributes).doing("its attributes could not be set", op.path)?;
         }
-        Ok(file)
+        Ok((file, 0))
     }
 
     fn open_source(&self, op: &Op<'_>) -> Result<Box<dyn DiskFile>, Trouble> {
@@ -438,13 +445,19 @@ impl Work<'_> {
         if self.store.manifest.sync == SyncMethod::None {
             return Ok(());
         }
-        let what = std::mem::take(dirty);
+        let mut what = std::mem::take(dirty);
         let (done, total) = self.progress.bytes();
         self.progress.begin(Phase::Syncing, 0);
         if self.store.manifest.sync == SyncMethod::Syncfs {
+            let mut told = BTreeSet::new();
             for root in self.target.roots() {
                 self.disk.syncfs(root).doing("its filesystem could not be synced", &self.target.path)?;
+                if self.disk.syncfs_tells(root).doing("could not be looked at", &self.target.path)? {
+                    told.insert(root);
+                }
             }
+            what.files.retain(|(root, _)| !told.contains(root));
+            what.directories.retain(|(root, _)| !told.contains(root));
         }
         // after the former this finds all on disk, and asks for errors that it did not tell
         self.in_parallel(&what.files, |(root, path), _| {

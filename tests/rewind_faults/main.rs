@@ -57,7 +57,10 @@ fn going() -> Going {
 }
 
 fn stage(change: impl FnOnce(&mut Options)) -> Stage {
-    let start = MemoryDisk::new();
+    stage_on(MemoryDisk::new(), change)
+}
+
+fn stage_on(start: MemoryDisk, change: impl FnOnce(&mut Options)) -> Stage {
     let top = start.open_root(Path::new("/")).unwrap();
     start.mkdir(At::new(top, "base"), 0o755).unwrap();
     let base = start.open_root(Path::new("/base")).unwrap();
@@ -254,6 +257,16 @@ fn every_call_of_an_apply() {
 #[test]
 fn every_call_with_fsync() {
     every_point(&stage(|o| o.sync = SyncMethod::Fsync), "fsync", 1);
+}
+
+#[test]
+fn every_call_where_syncfs_hides_errors() {
+    let disk = MemoryDisk::new();
+    disk.hide_errors_of_syncfs();
+    let stage = stage_on(disk, |_| {});
+    // each file that was written is asked as well
+    assert!(stage.calls > self::stage(|_| {}).calls + 10, "{}", stage.calls);
+    every_point(&stage, "syncfs that hides errors", 1);
 }
 
 #[test]
