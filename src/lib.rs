@@ -18,4 +18,5 @@ pub mod rewind;
 pub mod rows;
 pub mod scan;
 pub mod source;
+pub mod tui;
 pub mod wal;

@@ -11,9 +11,10 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::args::{ConsoleArgs, When};
 use super::exit;
-use crate::diagnosis::engine::{Phase, Progress};
+use crate::diagnosis::engine::Progress;
 use crate::report::content::Detail;
 use crate::report::text::TextStyle;
+use crate::report::words;
 
 /// Work that is done sooner shows no progress.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -186,20 +187,7 @@ fn new_bar() -> ProgressBar {
 
 fn update(bar: &ProgressBar, progress: &Progress) {
     let (done, total) = progress.bytes();
-    bar.set_message(match progress.phase() {
-        Phase::Opening => "opening",
-        Phase::Comparing => "comparing",
-        Phase::ScanningTarget => "reading the target's WAL",
-        Phase::ScanningSource => "reading the source's WAL",
-        Phase::Naming => "naming relations",
-        Phase::ReadingPages => "looking at the target's pages",
-        Phase::Concluding => "concluding",
-        Phase::Rewinding => "rewinding",
-        Phase::Syncing => "syncing",
-        Phase::Verifying => "reading back",
-        Phase::Undoing => "putting back",
-        Phase::Collecting => "collecting rows",
-    });
+    bar.set_message(words::phase(progress.phase()));
     bar.set_length(total);
     bar.set_position(done);
 }

@@ -42,7 +42,7 @@ pub fn report(diagnosis: &Diagnosis, detail: Detail) -> Vec<Block> {
                 .text(format!("{} (see the findings below).", diagnosis.verdict.blocked_by.join(", "))),
         ));
     }
-    let picture = drawing::draw(diagnosis);
+    let picture = drawing::Sketch::from(diagnosis).draw();
     if !picture.is_empty() {
         blocks.push(Block::Drawing(picture));
     }

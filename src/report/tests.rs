@@ -85,7 +85,7 @@ fn the_verdict_is_the_first_line() {
 #[test]
 fn the_picture_of_a_failover() {
     let (_dir, diagnosis) = failover();
-    let picture = super::drawing::draw(&diagnosis).join("\n");
+    let picture = super::drawing::Sketch::from(&diagnosis).draw().join("\n");
     let expected = "  timeline 1
   ─────●────────────┬────────────╳ target 0/4000000, timeline 1
        │            │
@@ -98,7 +98,7 @@ fn the_picture_of_a_failover() {
 #[test]
 fn other_pictures() {
     let (_dir, mut diagnosis) = failover();
-    let draw = |diagnosis: &Diagnosis| super::drawing::draw(diagnosis).join("\n");
+    let draw = |diagnosis: &Diagnosis| super::drawing::Sketch::from(diagnosis).draw().join("\n");
     diagnosis.facts.common_checkpoint = None;
     diagnosis.facts.relation = Relation::TargetBehind;
     if let Some(end) = &mut diagnosis.facts.target.end {
@@ -135,7 +135,7 @@ fn the_longest_positions_fit() {
             end.lsn = Lsn(u64::MAX - 1);
         }
     }
-    for line in super::drawing::draw(&diagnosis) {
+    for line in super::drawing::Sketch::from(&diagnosis).draw() {
         assert!(display_width(&line) <= 80, "{line}");
     }
 }

@@ -10,6 +10,7 @@ use crate::facts::{Loss, Unrelated};
 use crate::findings::Severity;
 use crate::pg::control::DbState;
 use crate::pg::{BLOCK_SIZE, Major, TimestampTz};
+use crate::scan::progress::Phase;
 use crate::scan::{EndKind, RecordKind, XactEnd};
 use crate::source::settings::mask_secrets;
 use crate::wal::rmgr;
@@ -161,6 +162,24 @@ pub fn end_kind(kind: EndKind) -> String {
         EndKind::Torn => "the last record is torn: a crash in the middle of a write".into(),
         EndKind::Damaged { next_valid } => format!("damaged: valid records follow at {next_valid}"),
         EndKind::Requested => "reading was asked to stop there".into(),
+    }
+}
+
+/// What is being done, for whoever waits.
+pub const fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Opening => "opening",
+        Phase::Comparing => "comparing",
+        Phase::ScanningTarget => "reading the target's WAL",
+        Phase::ScanningSource => "reading the source's WAL",
+        Phase::Naming => "naming relations",
+        Phase::ReadingPages => "looking at the target's pages",
+        Phase::Concluding => "concluding",
+        Phase::Rewinding => "rewinding",
+        Phase::Syncing => "syncing",
+        Phase::Verifying => "reading back",
+        Phase::Undoing => "putting back",
+        Phase::Collecting => "collecting rows",
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::pg::TimestampTz;
 use crate::report::words;
@@ -56,7 +56,7 @@ impl<T: JsonSchema> JsonSchema for Seq<'_, T> {
 }
 
 /// A path: a string, or where it is not UTF-8 its bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum PathText {
     /// UTF-8.
@@ -92,7 +92,7 @@ pub(super) fn base64(bytes: &[u8]) -> String {
 }
 
 /// A time: RFC 3339 in UTC, or outside its years microseconds since 2000-01-01 UTC.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Time {
     /// RFC 3339.

@@ -1,7 +1,7 @@
 //! What a scan found: changed blocks, events, transactions.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::facts::{self, Facts};
 use crate::names::Names;
@@ -9,7 +9,7 @@ use crate::pg::control::ControlFile;
 use crate::pg::{Fork, Lsn, Major, RelFile};
 use crate::scan;
 
-use super::{Kind, Seq, Time};
+use super::{Kind, Seq, Time, Word};
 
 /// Relation forks in which both sides changed a block after the divergence.
 pub fn common<'a>(
@@ -43,7 +43,7 @@ pub(super) fn ranges<'a>(blocks: impl Iterator<Item = u32> + 'a) -> impl Iterato
 }
 
 /// A relation by its numbers, with its name where one is known.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RelationRef {
     /// `tablespace/database/file number`, as pg_waldump prints it.
     pub file: String,
@@ -59,13 +59,13 @@ impl RelationRef {
 }
 
 /// A transaction; subtransactions are folded into it.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Transaction {
     /// Its identifier, without epoch.
     pub xid: u32,
     /// How it ended.
     #[schemars(extend("enum" = ["committed", "aborted", "prepared", "committed_prepared", "aborted_prepared", "in_progress"]))]
-    pub end: &'static str,
+    pub end: Word,
     /// A rewind discards a commit.
     pub lost: bool,
     /// Start of the record that ended it; for open ones, of its last record.
@@ -94,12 +94,12 @@ impl Transaction {
         Self {
             xid: xact.xid,
             end: match xact.end {
-                XactEnd::Committed => "committed",
-                XactEnd::Aborted => "aborted",
-                XactEnd::Prepared => "prepared",
-                XactEnd::CommittedPrepared => "committed_prepared",
-                XactEnd::AbortedPrepared => "aborted_prepared",
-                XactEnd::InProgress => "in_progress",
+                XactEnd::Committed => "committed".into(),
+                XactEnd::Aborted => "aborted".into(),
+                XactEnd::Prepared => "prepared".into(),
+                XactEnd::CommittedPrepared => "committed_prepared".into(),
+                XactEnd::AbortedPrepared => "aborted_prepared".into(),
+                XactEnd::InProgress => "in_progress".into(),
             },
             lost: xact.end.is_commit(),
             end_lsn: xact.end_lsn,
@@ -119,7 +119,7 @@ impl Transaction {
 }
 
 /// A stretch of WAL that was found nowhere.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Gap {
     /// Where it begins.
     pub from: Lsn,

@@ -7,8 +7,10 @@ mod basic;
 mod changes;
 mod side;
 
+use std::borrow::Cow;
+
 use schemars::{JsonSchema, Schema};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::Diagnosis;
 use crate::diagnosis::{log, verdict};
@@ -20,6 +22,9 @@ use crate::report::{lost, words};
 pub use basic::*;
 pub use changes::*;
 pub use side::*;
+
+/// One of a few words: borrowed where this program writes it, owned where it was read.
+pub type Word = Cow<'static, str>;
 
 /// Raised when something in the JSON changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -164,14 +169,14 @@ impl<'a> Report<'a> {
 }
 
 /// A message of a server's log that belongs to a finding.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct LogMatch {
     /// Number of its line, from 1.
     pub line: u64,
     /// The message.
     pub message: String,
     /// Code of the finding.
-    pub code: &'static str,
+    pub code: Word,
     /// What the code stands for.
     pub title: String,
     /// Whether the directories bear it out; null where they cannot tell.
@@ -185,7 +190,7 @@ impl From<&log::LogMatch> for LogMatch {
         Self {
             line: m.line as u64,
             message: words::mask(&m.message).into_owned(),
-            code: m.code,
+            code: m.code.into(),
             title: findings::codes::title(m.code).to_owned(),
             borne_out: m.finding_matches,
             why: words::mask(&m.why()).into_owned(),
@@ -194,20 +199,20 @@ impl From<&log::LogMatch> for LogMatch {
 }
 
 /// What to do.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// `same`, `follow`, `rewind`, `re-clone`, `unrelated` or `undecided`.
     #[schemars(extend("enum" = ["same", "follow", "rewind", "re-clone", "unrelated", "undecided"]))]
-    pub action: &'static str,
+    pub action: Word,
     /// The one line that comes first.
     pub line: String,
     /// Which of the pictures that explanations of timelines draw.
     #[schemars(extend("enum" = ["failover", "switchover", "before_switchover", "twins", "standby", "rewound", null]))]
-    pub picture: Option<&'static str>,
+    pub picture: Option<Word>,
     /// Committed transactions that a rewind discards, if known.
     pub lost_commits: Option<u64>,
     /// Codes of the findings that stand in the way.
-    pub blocked_by: Vec<&'static str>,
+    pub blocked_by: Vec<Word>,
     /// What the target lacks to follow.
     pub lacks: Vec<String>,
     /// What to do, in order.
@@ -221,19 +226,19 @@ impl From<&verdict::Verdict> for Verdict {
         use verdict::Picture;
         let masked = |texts: &[String]| texts.iter().map(|t| words::mask(t).into_owned()).collect();
         Self {
-            action: words::action(verdict.action),
+            action: words::action(verdict.action).into(),
             line: words::mask(&verdict.line).into_owned(),
             picture: match verdict.picture {
-                Picture::Failover => Some("failover"),
-                Picture::Switchover => Some("switchover"),
-                Picture::BeforeSwitchover => Some("before_switchover"),
-                Picture::Twins => Some("twins"),
-                Picture::Standby => Some("standby"),
-                Picture::Rewound => Some("rewound"),
+                Picture::Failover => Some("failover".into()),
+                Picture::Switchover => Some("switchover".into()),
+                Picture::BeforeSwitchover => Some("before_switchover".into()),
+                Picture::Twins => Some("twins".into()),
+                Picture::Standby => Some("standby".into()),
+                Picture::Rewound => Some("rewound".into()),
                 Picture::None => None,
             },
             lost_commits: verdict.lost_commits,
-            blocked_by: verdict.blocked_by.clone(),
+            blocked_by: verdict.blocked_by.iter().map(|&code| code.into()).collect(),
             lacks: masked(&verdict.lacks),
             next_steps: masked(&verdict.next_steps),
             other_routes: masked(&verdict.other_routes),
@@ -242,7 +247,7 @@ impl From<&verdict::Verdict> for Verdict {
 }
 
 /// How the two sides stand to each other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Relation {
     /// Both end at the same record of the same timeline.
@@ -268,7 +273,7 @@ pub enum Relation {
 }
 
 /// What shows that two directories have nothing in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnrelatedReason {
     /// Another initdb or pg_upgrade.
@@ -300,7 +305,7 @@ impl From<&facts::Relation> for Relation {
 }
 
 /// A position on a timeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Position {
     /// The position.
     pub lsn: Lsn,
@@ -309,7 +314,7 @@ pub struct Position {
 }
 
 /// Where the timelines part.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Divergence {
     /// First byte that is not common.
     pub lsn: Lsn,
@@ -317,7 +322,7 @@ pub struct Divergence {
     pub timeline: u32,
     /// What shows it: `history`, `records` or `end` (one side simply ends there).
     #[schemars(extend("enum" = ["history", "records", "end"]))]
-    pub shown_by: &'static str,
+    pub shown_by: Word,
     /// For `history`: the timeline of the history file.
     pub history_of: Option<u32>,
     /// What pg_rewind would take from the histories alone; null: it says "no rewind required".
@@ -334,7 +339,7 @@ impl From<&facts::Divergence> for Divergence {
         Self {
             lsn: divergence.lsn,
             timeline: divergence.timeline,
-            shown_by,
+            shown_by: shown_by.into(),
             history_of,
             pg_rewind: divergence.pg_rewind.map(|(lsn, timeline)| Position { lsn, timeline }),
         }
@@ -342,7 +347,7 @@ impl From<&facts::Divergence> for Divergence {
 }
 
 /// A checkpoint record.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Checkpoint {
     /// Start of the record.
     pub lsn: Lsn,
@@ -375,7 +380,7 @@ impl From<&facts::Checkpoint> for Checkpoint {
 }
 
 /// A stretch of a shared timeline that could not be compared.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Unproven {
     /// The timeline.
     pub timeline: u32,
@@ -388,7 +393,7 @@ pub struct Unproven {
 }
 
 /// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The directory that will not rejoin.
@@ -413,7 +418,7 @@ impl From<&facts::Unproven> for Unproven {
 }
 
 /// What discarding the target's WAL after the divergence costs.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Loss {
     /// No record at all.
@@ -459,13 +464,13 @@ impl From<&facts::Loss> for Loss {
 }
 
 /// One way in which the rejoin fails, or a thing worth knowing.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// Stable code: FP01 to FP45 by the catalogue of rejoin failures, own ones from FP60.
-    pub code: &'static str,
+    pub code: Word,
     /// `info`, `warning` or `error` (stands in the way).
     #[schemars(extend("enum" = ["info", "warning", "error"]))]
-    pub severity: &'static str,
+    pub severity: Word,
     /// One line.
     pub title: String,
     /// What it means here.
@@ -479,7 +484,7 @@ pub struct Finding {
 }
 
 /// One piece of evidence.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// The file.
     pub path: Option<PathText>,
@@ -497,8 +502,8 @@ impl From<&findings::Finding> for Finding {
     fn from(f: &findings::Finding) -> Self {
         let masked = |text: &str| words::mask(text).into_owned();
         Self {
-            code: f.code,
-            severity: words::severity(f.severity),
+            code: f.code.into(),
+            severity: words::severity(f.severity).into(),
             title: masked(&f.title),
             explanation: masked(&f.explanation),
             evidence: f
@@ -519,7 +524,7 @@ impl From<&findings::Finding> for Finding {
 }
 
 /// Which WAL is needed and where it lies.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct WalNeeds {
     /// To find the changed blocks.
     pub find_blocks: Option<WalNeed>,
@@ -528,7 +533,7 @@ pub struct WalNeeds {
 }
 
 /// A range of WAL.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct WalNeed {
     /// First byte needed.
     pub from: Lsn,
@@ -543,7 +548,7 @@ pub struct WalNeed {
 }
 
 /// One segment.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct NeededSegment {
     /// Its name.
     pub name: String,
@@ -583,7 +588,7 @@ impl From<&facts::WalNeed> for WalNeed {
 }
 
 /// Two files of one name with different content.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Conflict {
     /// The name.
     pub name: String,
@@ -594,7 +599,7 @@ pub struct Conflict {
 }
 
 /// How the names of relations were read.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct NameSource {
     /// The target's catalog was brought up to date by replaying its WAL in memory.
     pub replayed: bool,
@@ -603,7 +608,7 @@ pub struct NameSource {
 }
 
 /// Both trees of files in figures.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Files {
     /// The target's.
     pub target: Tree,
@@ -614,7 +619,7 @@ pub struct Files {
 }
 
 /// One tree of files in figures.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Tree {
     /// Files, directories and links.
     pub entries: u64,
@@ -623,7 +628,7 @@ pub struct Tree {
 }
 
 /// A directory that could not be listed.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FileProblem {
     /// The directory.
     pub path: PathText,
@@ -650,7 +655,7 @@ impl From<&crate::source::trees::Trees> for Files {
 }
 
 /// Something that could not be seen.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Unseen {
     /// The file or directory, if it was one.
     pub path: Option<PathText>,

@@ -1,7 +1,7 @@
 //! One side of the pair: control file, lineage, end of WAL, leftovers, settings, slots.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::facts::{self};
 use crate::pg::control::ControlFile;
@@ -12,10 +12,10 @@ use crate::scan;
 use crate::source::leftovers;
 use crate::source::slots;
 
-use super::{PathText, Role, Time};
+use super::{PathText, Role, Time, Word};
 
 /// One of the two directories.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Side {
     /// Which one.
     pub role: Role,
@@ -56,7 +56,7 @@ pub struct Side {
 }
 
 /// Why a side's last timeline is believed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TimelineEvidence {
     /// pg_control names it.
@@ -69,7 +69,7 @@ pub enum TimelineEvidence {
 }
 
 /// One timeline of a lineage or history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LineageEntry {
     /// The timeline.
     pub timeline: u32,
@@ -96,7 +96,7 @@ pub fn entries(history: &History) -> Vec<LineageEntry> {
 }
 
 /// A history file.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryFile {
     /// Its timeline.
     pub timeline: u32,
@@ -123,7 +123,7 @@ impl From<&facts::FoundHistory> for HistoryFile {
 }
 
 /// Where and how WAL ends.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct WalEnd {
     /// End of the last valid record.
     pub lsn: Lsn,
@@ -135,7 +135,7 @@ pub struct WalEnd {
     pub last_kind: Kind,
     /// `zeros`, `recycled`, `no_segment`, `torn`, `damaged` or `requested`.
     #[schemars(extend("enum" = ["zeros", "recycled", "no_segment", "torn", "damaged", "requested"]))]
-    pub kind: &'static str,
+    pub kind: Word,
     /// For `damaged`: the first valid record behind the damage.
     pub next_valid: Option<Lsn>,
     /// What pg_waldump of that major says when it gets there.
@@ -164,7 +164,7 @@ impl WalEnd {
             timeline: end.timeline,
             last_record: end.last_record,
             last_kind: Kind::new(end.last_kind, major),
-            kind,
+            kind: kind.into(),
             next_valid,
             message: end.message.clone(),
             meaning: end.meaning.clone(),
@@ -175,12 +175,12 @@ impl WalEnd {
 }
 
 /// A kind of record.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Kind {
     /// Resource manager, as pg_waldump names it.
     pub rmgr: String,
     /// Operation, as pg_waldump names it; null where it has no name here.
-    pub operation: Option<&'static str>,
+    pub operation: Option<Word>,
     /// Number of the resource manager.
     pub rmid: u8,
     /// Operation bits of the info byte.
@@ -192,7 +192,7 @@ impl Kind {
     pub fn new(kind: scan::RecordKind, major: Option<Major>) -> Self {
         Self {
             rmgr: crate::wal::rmgr::name(kind.rmid).into_owned(),
-            operation: words::operation(kind, major),
+            operation: words::operation(kind, major).map(Into::into),
             rmid: kind.rmid,
             info: kind.op,
         }
@@ -201,7 +201,7 @@ impl Kind {
 
 /// The control file; fields that a major does not have are null. The nonce for mock authentication is left out: it
 /// decides nothing here, and reports are passed on.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct Control {
     pub major: String,
@@ -254,7 +254,7 @@ pub struct Control {
 }
 
 /// The copy of the last checkpoint record in the control file.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct CheckpointCopy {
     pub redo: Lsn,
@@ -348,7 +348,7 @@ impl From<&ControlFile> for Control {
 }
 
 /// A WAL file that is not what its name says.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RejectedWal {
     /// Timeline in the name.
     pub timeline: u32,
@@ -361,7 +361,7 @@ pub struct RejectedWal {
 }
 
 /// Room on a filesystem that the target's files lie on.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FreeSpace {
     /// Where it begins within the target: empty for the data directory itself.
     pub at: PathText,
@@ -370,7 +370,7 @@ pub struct FreeSpace {
 }
 
 /// Files that change how a server would start.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Leftovers {
     /// `backup_label`.
     pub backup_label: Option<BackupLabel>,
@@ -393,7 +393,7 @@ pub struct Leftovers {
 }
 
 /// `backup_label`.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct BackupLabel {
     /// START WAL LOCATION.
     pub start: Option<Lsn>,
@@ -416,7 +416,7 @@ pub struct BackupLabel {
 }
 
 /// A line of `tablespace_map`.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TablespaceLink {
     /// OID of the tablespace.
     pub oid: u32,
@@ -425,7 +425,7 @@ pub struct TablespaceLink {
 }
 
 /// `postmaster.pid`.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Postmaster {
     /// The process.
     pub pid: i64,
@@ -471,7 +471,7 @@ impl From<&leftovers::Leftovers> for Leftovers {
 }
 
 /// Settings that matter for a rejoin.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
     /// The assignments, in the order in which the server reads them: the last of a name counts.
     pub set: Vec<Setting>,
@@ -482,7 +482,7 @@ pub struct Settings {
 }
 
 /// One assignment.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {
     /// Lower case.
     pub name: String,
@@ -495,7 +495,7 @@ pub struct Setting {
 }
 
 /// A replication slot.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Slot {
     /// Its name.
     pub name: String,

@@ -1,0 +1,247 @@
+//! A frame: title, tabs, the view, a line for what was said, the keys.
+//!
+//! ```text
+//! forkpoint  TARGET (1) → SOURCE (2)   ✗ REWIND …
+//! 1 Overview 2 Control 3 Timelines …
+//! (the view)
+//! (progress, or what was said)
+//! Enter in  Esc out  / search  ? help  q quit
+//! ```
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+
+use super::action::{Action, ViewId};
+use super::app::{App, Ask, Overlay};
+use super::keymap::{self, BINDINGS};
+use super::look::{BAD, CODE, DIM, GOOD, PLAIN, SELECTED, STRONG, WARN};
+use super::saved::Picture;
+use super::view::Prompt;
+use super::widget::pane::{clean, display_width, put, span};
+use super::widget::prose::Para;
+use crate::report::words;
+use crate::scan::progress::Progress;
+
+/// The row of the tabs.
+pub const TABS_ROW: u16 = 1;
+/// The smallest screen on which something sensible can be drawn.
+const SMALLEST: (u16, u16) = (40, 10);
+
+/// Draws everything.
+pub fn draw(app: &App, buffer: &mut Buffer) {
+    let area = *buffer.area();
+    buffer.reset();
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        let text = format!("{}x{} is too small: 40x10 at least", area.width, area.height);
+        put(buffer, area, 0, &Line::raw(text));
+        return;
+    }
+    let row = |y: u16| Rect { y: area.y + y, height: 1, ..area };
+    title(app, buffer, row(0));
+    tabs(app, buffer, row(TABS_ROW));
+    let body = Rect { y: area.y + 2, height: area.height - 4, ..area };
+    app.body.set(body);
+    let status = row(area.height - 2);
+    let footer = row(area.height - 1);
+    match &app.overlay {
+        Some(Overlay::Help(help)) => help.draw(buffer, body, app.view),
+        _ => app.view(app.view).draw(buffer, body, &app.shared),
+    }
+    match &app.overlay {
+        Some(Overlay::Prompt { prompt, input, error }) => {
+            let sign = match prompt {
+                Prompt::Search => "/",
+                Prompt::Filter => "&",
+                Prompt::Command => ":",
+            };
+            let cursor = input.visual_cursor();
+            let value = clean(input.value());
+            // the end of a long line is what is being typed
+            let room = (status.width as usize).saturating_sub(3);
+            let skipped: String = value.chars().skip(cursor.saturating_sub(room)).collect();
+            let line = Line::from(vec![
+                Span::styled(sign, STRONG),
+                Span::styled(skipped, PLAIN),
+                Span::styled("▌", DIM),
+            ]);
+            put(buffer, status, 0, &line);
+            let hint = match error {
+                Some(error) => span(format!("✗ {error}"), BAD),
+                None => Span::styled("Enter takes it, Esc leaves", DIM),
+            };
+            put(buffer, footer, 0, &Line::from(hint));
+        }
+        _ => {
+            say(app, buffer, status);
+            keys(app, buffer, footer);
+        }
+    }
+    if let Some(Overlay::Ask { ask, input }) = &app.overlay {
+        question(ask, input.value(), buffer, body);
+    }
+}
+
+fn title(app: &App, buffer: &mut Buffer, area: Rect) {
+    let mut spans = vec![Span::styled("forkpoint ", STRONG)];
+    let shared = &app.shared;
+    let names = match (&shared.picture, &shared.pair, &shared.plan) {
+        (Some(picture), ..) => Some((
+            format!("{} ({})", last(&path(&picture.target.path)), picture.target.timeline),
+            format!("{} ({})", last(&path(&picture.source.path)), picture.source.timeline),
+        )),
+        (None, Some(pair), _) => Some((last(&words::path(&pair.target)), last(&words::path(&pair.source)))),
+        (None, None, Some(plan)) => Some((
+            last(&words::path(plan.target.path.as_path())),
+            last(&words::path(plan.source.path.as_path())),
+        )),
+        (None, None, None) => None,
+    };
+    if let Some((target, source)) = names {
+        spans.push(span(target, PLAIN));
+        spans.push(Span::styled(" → ", DIM));
+        spans.push(span(source, PLAIN));
+        spans.push(Span::raw("  "));
+    }
+    if let Some(picture) = &shared.picture {
+        let (sign, style) = sign(picture);
+        spans.push(Span::styled(format!("{sign} "), style));
+        spans.push(span(&picture.verdict.line, style));
+    } else if let Some(failed) = &app.failed {
+        spans.push(span(format!("✗ {failed}"), BAD));
+    }
+    put(buffer, area, 0, &Line::from(spans));
+}
+
+/// The last part of a path, with the one before where there is room: enough to tell two directories apart.
+fn last(path: &str) -> String {
+    let parts: Vec<_> = path.rsplit('/').filter(|p| !p.is_empty()).take(2).collect();
+    parts.first().map_or_else(|| path.to_owned(), |name| (*name).to_owned())
+}
+
+/// A path of the report.
+pub fn path(path: &crate::report::dto::PathText) -> String {
+    match path {
+        crate::report::dto::PathText::Text(text) => text.clone(),
+        crate::report::dto::PathText::Bytes { base64 } => format!("base64:{base64}"),
+    }
+}
+
+/// The verdict's sign and style: the same as in the text report.
+pub fn sign(picture: &Picture) -> (char, Style) {
+    match picture.verdict.action.as_ref() {
+        "same" | "follow" => ('✓', GOOD),
+        "rewind" if picture.verdict.blocked_by.is_empty() => ('!', WARN),
+        _ => ('✗', BAD),
+    }
+}
+
+fn tab(view: ViewId) -> String {
+    format!(" {} {} ", view.index() + 1, view.title())
+}
+
+/// The view whose tab is in this column.
+pub fn tab_at(column: u16) -> Option<ViewId> {
+    let mut left = 0;
+    ViewId::ALL.into_iter().find(|&view| {
+        left += display_width(&tab(view));
+        usize::from(column) < left
+    })
+}
+
+fn tabs(app: &App, buffer: &mut Buffer, area: Rect) {
+    let spans: Vec<_> = ViewId::ALL
+        .into_iter()
+        .map(|view| Span::styled(tab(view), if view == app.view { SELECTED } else { PLAIN }))
+        .collect();
+    put(buffer, area, 0, &Line::from(spans));
+    buffer.set_style(area, Style::new().add_modifier(Modifier::UNDERLINED));
+}
+
+/// How far work is, in words.
+fn progress(label: &str, progress: &Progress) -> String {
+    let (done, total) = progress.bytes();
+    match total {
+        0 => format!("{label}: {}", words::phase(progress.phase())),
+        _ => format!(
+            "{label}: {} {} of {} ({} %)",
+            words::phase(progress.phase()),
+            words::bytes(done),
+            words::bytes(total),
+            (done.min(total) as u128 * 100 / u128::from(total))
+        ),
+    }
+}
+
+fn say(app: &App, buffer: &mut Buffer, area: Rect) {
+    let running = app.jobs.running().iter().filter(|(_, r)| !r.label.is_empty()).map(|(_, r)| r);
+    let mut parts: Vec<_> = running.map(|r| progress(r.label, &r.progress)).collect();
+    let style = if parts.is_empty() { PLAIN } else { CODE };
+    if !parts.is_empty() {
+        parts.push("Ctrl-C stops".into());
+    }
+    let line = match &app.said {
+        Some(said) => span(said, STRONG),
+        None => span(parts.join("  "), style),
+    };
+    put(buffer, area, 0, &Line::from(line));
+}
+
+/// The keys that mean something here, as many as fit; grey where they do nothing now.
+fn keys(app: &App, buffer: &mut Buffer, area: Rect) {
+    let always = [Action::Help, Action::Quit];
+    let item = |b: &keymap::Binding| {
+        let key = b.keys.first().map(|k| k.name()).unwrap_or_default();
+        let off = app.refuses(b.action).is_some();
+        let width = display_width(&key) + display_width(b.short) + 3;
+        let (strong, plain) = if off { (DIM, DIM) } else { (CODE, PLAIN) };
+        (
+            vec![Span::styled(key, strong), Span::raw(" "), Span::styled(b.short, plain), Span::raw("  ")],
+            width,
+        )
+    };
+    let here = |b: &&keymap::Binding| !b.short.is_empty() && b.scope.holds(app.view);
+    let last: Vec<_> =
+        BINDINGS.iter().filter(here).filter(|b| always.contains(&b.action)).map(item).collect();
+    let mut room = (area.width as usize).saturating_sub(last.iter().map(|i| i.1).sum());
+    let mut spans = Vec::new();
+    for (item, width) in BINDINGS.iter().filter(here).filter(|b| !always.contains(&b.action)).map(item) {
+        if width > room {
+            continue;
+        }
+        room -= width;
+        spans.extend(item);
+    }
+    spans.extend(last.into_iter().flat_map(|i| i.0));
+    put(buffer, area, 0, &Line::from(spans));
+}
+
+fn question(ask: &Ask, typed: &str, buffer: &mut Buffer, body: Rect) {
+    let width = body.width.saturating_sub(4).min(76);
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    for text in &ask.lines {
+        lines.extend(Para::new(text, PLAIN).lines(width as usize - 4));
+    }
+    lines.push(Line::raw(""));
+    lines.push(Line::from(vec![
+        Span::raw("Type "),
+        span(&ask.word, CODE),
+        Span::raw(" and Enter to go on; Esc cancels."),
+    ]));
+    lines.push(Line::from(vec![Span::styled("> ", STRONG), span(typed, PLAIN), Span::styled("▌", DIM)]));
+    let height = (lines.len() as u16 + 2).min(body.height);
+    let area =
+        Rect { x: body.x + (body.width - width) / 2, y: body.y + (body.height - height) / 2, width, height };
+    let bar = "─".repeat(width as usize - 2);
+    put(buffer, area, 0, &Line::styled(format!("┌{bar}┐"), WARN));
+    let room = height.saturating_sub(2);
+    // the end is what is typed
+    let skip = lines.len().saturating_sub(room as usize);
+    for (row, line) in lines.iter().skip(skip).enumerate() {
+        let row = row as u16 + 1;
+        put(buffer, area, row, &Line::styled(format!("│{}│", " ".repeat(width as usize - 2)), WARN));
+        put(buffer, Rect { x: area.x + 2, width: width - 4, ..area }, row, line);
+    }
+    put(buffer, area, height - 1, &Line::styled(format!("└{bar}┘"), WARN));
+}

@@ -1,0 +1,196 @@
+//! The views, one file each, and what they have in common.
+
+pub mod blocks;
+pub mod control;
+pub mod lost;
+pub mod overview;
+pub mod plan;
+pub mod records;
+pub mod timelines;
+
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crossterm::event::MouseEvent;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::action::{Action, ViewId};
+use super::app::{Ask, Effect, Go};
+use super::jobs::{Answer, Job, Slot, Worker};
+use super::saved::Picture;
+use crate::diagnosis::Diagnosis;
+use crate::diagnosis::engine::Options;
+use crate::report::words;
+
+/// What every view can see.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The directories; `None` where a saved report or plan is looked at.
+    pub pair: Option<Arc<Options>>,
+    /// What was found out, once it was.
+    pub diagnosis: Option<Arc<Diagnosis>>,
+    /// The same as the report has it, also from a file.
+    pub picture: Option<Arc<Picture>>,
+    /// A stored plan that is looked at.
+    pub plan: Option<Arc<crate::plan::Plan>>,
+    /// Carrying out is removed.
+    pub read_only: bool,
+    /// Where exports go: the directory in which the program was started.
+    pub folder: PathBuf,
+}
+
+/// What a view may do beside changing its own state.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// What it can see.
+    pub shared: &'a Shared,
+    effects: &'a mut Vec<Effect>,
+}
+
+impl<'a> Context<'a> {
+    /// For one call of a view.
+    pub const fn new(shared: &'a Shared, effects: &'a mut Vec<Effect>) -> Self {
+        Self { shared, effects }
+    }
+
+    /// Starts work in the background. Its answers come to [`View::receive`] of the view that has the slot.
+    pub fn run(&mut self, slot: Slot, label: &'static str, work: impl FnOnce(&Worker) + Send + 'static) {
+        self.effects.push(Effect::Run(Job { slot, label, work: Box::new(work) }));
+    }
+
+    /// Stops work.
+    pub fn stop(&mut self, slot: Slot) {
+        self.effects.push(Effect::Stop(slot));
+    }
+
+    /// Says something in the line above the keys.
+    pub fn say(&mut self, text: impl Into<String>) {
+        self.effects.push(Effect::Say(text.into()));
+    }
+
+    /// Puts a text into the clipboard.
+    pub fn copy(&mut self, text: impl Into<String>) {
+        self.effects.push(Effect::Copy(text.into()));
+    }
+
+    /// Goes to something in another view.
+    pub fn go(&mut self, go: Go) {
+        self.effects.push(Effect::Go(go));
+    }
+
+    /// Asks for a word before something is carried out.
+    pub fn ask(&mut self, ask: Ask) {
+        self.effects.push(Effect::Ask(ask));
+    }
+}
+
+/// One of the seven.
+pub trait View {
+    /// Does what the user wants; what it does not know it leaves alone.
+    fn update(&mut self, action: Action, context: &mut Context<'_>);
+
+    /// An answer of work that it started.
+    fn receive(&mut self, _slot: Slot, _answer: Answer, _context: &mut Context<'_>) {}
+
+    /// Work that it started ended, with or without an answer.
+    fn ended(&mut self, _slot: Slot, _context: &mut Context<'_>) {}
+
+    /// The view is shown, or the diagnosis arrived while it is: time to start what it needs.
+    fn shown(&mut self, _context: &mut Context<'_>) {}
+
+    /// Another view sent the user here.
+    fn go(&mut self, _go: Go, _context: &mut Context<'_>) {}
+
+    /// Why an action does nothing now; the footer shows it in grey and says so when it is tried.
+    fn refuses(&self, _action: Action, _shared: &Shared) -> Option<String> {
+        None
+    }
+
+    /// A text was entered: for the search or the filter. An error is shown and asked again.
+    fn entered(&mut self, _prompt: Prompt, _text: &str, _context: &mut Context<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// What is wrong with a text that is being typed.
+    fn check(&self, _prompt: Prompt, _text: &str, _shared: &Shared) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// What the prompt starts with: the filter that holds.
+    fn prompt(&self, _prompt: Prompt) -> String {
+        String::new()
+    }
+
+    /// The mouse, within the area that was drawn last.
+    fn mouse(&mut self, _event: MouseEvent, _area: Rect, _context: &mut Context<'_>) {}
+
+    /// Draws it.
+    fn draw(&self, buffer: &mut Buffer, area: Rect, shared: &Shared);
+}
+
+/// What is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Prompt {
+    Search,
+    Filter,
+    Command,
+}
+
+/// Which view takes answers of a slot.
+pub const fn of_slot(slot: Slot) -> Option<ViewId> {
+    match slot {
+        Slot::Diagnosis | Slot::Export => None,
+        Slot::Index | Slot::Records | Slot::Search => Some(ViewId::Records),
+        Slot::Page | Slot::BlockRecords => Some(ViewId::Blocks),
+        Slot::Lost | Slot::LostSearch => Some(ViewId::Lost),
+        Slot::Plan | Slot::Execution => Some(ViewId::Plan),
+    }
+}
+
+/// Writes a new file into the folder, never inside either directory, and says where; a number is added where the name is
+/// taken.
+pub fn export(
+    folder: &Path,
+    name: &str,
+    extension: &str,
+    diagnosis: &Diagnosis,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> String {
+    let tried = (|| {
+        let folder = folder.canonicalize()?;
+        for side in [&diagnosis.facts.target, &diagnosis.facts.source] {
+            if side.dir.path().canonicalize().is_ok_and(|dir| folder.starts_with(dir)) {
+                return Err(io::Error::other("it lies inside a data directory; start the program elsewhere"));
+            }
+        }
+        let mut name = format!("forkpoint-{name}");
+        let mut number = 1;
+        loop {
+            let path = folder.join(format!("{name}.{extension}"));
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => {
+                    let mut out = BufWriter::new(file);
+                    write(&mut out)?;
+                    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+                    return Ok(path);
+                }
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && number < 1000 => {
+                    number += 1;
+                    name = format!(
+                        "{}-{number}",
+                        name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-')
+                    );
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    })();
+    match tried {
+        Ok(path) => format!("written: {}", words::path(&path)),
+        Err(error) => format!("not written to {}: {error}", words::path(folder)),
+    }
+}

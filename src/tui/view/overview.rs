@@ -1,0 +1,324 @@
+//! The verdict, the branches, the findings, the figures.
+
+use std::cell::Cell;
+
+use crossterm::event::{MouseEvent, MouseEventKind};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::{Context, Shared, View};
+use crate::report::dto::{Finding, Loss};
+use crate::report::words;
+use crate::tui::action::Action;
+use crate::tui::frame::{path, sign};
+use crate::tui::jobs::Slot;
+use crate::tui::look::{BAD, CODE, DIM, PLAIN, STRONG, WARN};
+use crate::tui::saved::Picture;
+use crate::tui::widget::list::List;
+use crate::tui::widget::pane::{below, fit, put, put_row, span, titled};
+use crate::tui::widget::prose::{Para, Scroll};
+
+/// The first view.
+#[derive(Debug, Default)]
+pub struct Overview {
+    list: List,
+    /// The finding that is open, with how far it is scrolled.
+    open: Option<Scroll>,
+    /// Where the list was drawn.
+    drawn: Cell<Rect>,
+}
+
+/// A row of the list below the drawing: what to do, then the findings.
+enum Row<'a> {
+    Finding(&'a Finding),
+    Step(usize, &'a str),
+    Route(&'a str),
+    Unseen(&'a crate::report::dto::Unseen),
+}
+
+fn rows(picture: &Picture) -> Vec<Row<'_>> {
+    let findings = picture.findings.iter().map(Row::Finding);
+    let steps = picture.verdict.next_steps.iter().enumerate().map(|(n, s)| Row::Step(n + 1, s));
+    let routes = picture.verdict.other_routes.iter().map(|r| Row::Route(r));
+    let unseen = picture.unseen.iter().map(Row::Unseen);
+    findings.chain(steps).chain(routes).chain(unseen).collect()
+}
+
+fn severity(severity: &str) -> (&'static str, Style) {
+    match severity {
+        "error" => ("✗", BAD),
+        "warning" => ("!", WARN),
+        _ => ("·", PLAIN),
+    }
+}
+
+impl Row<'_> {
+    fn line(&self) -> Line<'static> {
+        match self {
+            Self::Finding(f) => {
+                let (sign, style) = severity(&f.severity);
+                Line::from(vec![
+                    Span::styled(format!("{sign} "), style),
+                    span(fit(&f.code, 5), CODE),
+                    span(&f.title, PLAIN),
+                ])
+            }
+            Self::Step(n, text) => {
+                Line::from(vec![Span::styled(format!("{n}. "), STRONG), span(first_line(text), PLAIN)])
+            }
+            Self::Route(text) => Line::from(vec![Span::styled("or ", DIM), span(first_line(text), PLAIN)]),
+            Self::Unseen(unseen) => {
+                Line::from(vec![Span::styled("? ", WARN), span(format!("not seen: {}", unseen.what), PLAIN)])
+            }
+        }
+    }
+
+    fn paras(&self) -> Vec<Para> {
+        match self {
+            Self::Finding(f) => finding(f),
+            Self::Step(n, text) => {
+                vec![Para::new(format!("Step {n}"), STRONG), Para::gap(), Para::new(*text, PLAIN)]
+            }
+            Self::Route(text) => {
+                vec![
+                    Para::new("What remains if that way is closed", STRONG),
+                    Para::gap(),
+                    Para::new(*text, PLAIN),
+                ]
+            }
+            Self::Unseen(unseen) => {
+                let mut paras = vec![Para::new("What could not be seen", STRONG), Para::gap()];
+                paras.push(Para::new(&unseen.what, PLAIN));
+                paras.push(Para::new(&unseen.consequence, PLAIN));
+                paras.extend(unseen.path.as_ref().map(|p| Para::new(path(p), CODE)));
+                paras
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        let paras = self.paras();
+        let lines = paras.iter().map(|p| p.spans.iter().map(|s| s.0.as_str()).collect::<String>());
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// A finding with its evidence, the server's words, and the remedy.
+fn finding(f: &Finding) -> Vec<Para> {
+    let (sign, style) = severity(&f.severity);
+    let mut paras = vec![
+        Para::new(format!("{sign} {} ", f.severity), style)
+            .with(f.code.to_string(), CODE)
+            .with(format!("  {}", f.title), STRONG),
+        Para::gap(),
+        Para::new(&f.explanation, PLAIN),
+    ];
+    let mut part = |title: &str| {
+        paras.push(Para::gap());
+        paras.push(Para::new(title, STRONG));
+    };
+    if !f.evidence.is_empty() {
+        part("Evidence");
+    }
+    for e in &f.evidence {
+        let mut places = Vec::new();
+        places.extend(e.path.as_ref().map(path));
+        places.extend(e.offset.map(|o| format!("offset {o}")));
+        places.extend(e.lsn.map(|l| l.to_string()));
+        places.extend(e.timeline.map(|t| format!("timeline {t}")));
+        let mut para = Para::new("- ", DIM).with(&e.value, PLAIN).indented(2);
+        if !places.is_empty() {
+            para = para.with(format!("  ({})", places.join(", ")), CODE);
+        }
+        paras.push(para);
+    }
+    if !f.server_log.is_empty() {
+        paras.push(Para::gap());
+        paras.push(Para::new("What PostgreSQL or pg_rewind logs because of it", STRONG));
+        paras.extend(f.server_log.iter().map(|l| Para::new(l, CODE).indented(2)));
+    }
+    paras.push(Para::gap());
+    paras.push(Para::new("What to do", STRONG));
+    paras.push(Para::new(&f.remedy, PLAIN));
+    paras
+}
+
+/// The figures in a few words each.
+fn figures(picture: &Picture) -> Vec<(&'static str, String)> {
+    let lost = match (&picture.loss, picture.verdict.lost_commits) {
+        (Some(Loss::AtLeast { commits }), _) => format!("at least {}", words::count(*commits)),
+        (_, Some(n)) => words::count(n),
+        (_, None) => "not known".into(),
+    };
+    let count =
+        |pick: fn(&crate::tui::saved::Relation) -> u64| picture.relations.iter().map(pick).sum::<u64>();
+    let after = count(|r| r.target.after.len());
+    let touched = picture.relations.iter().filter(|r| !r.target.after.is_empty()).count();
+    let mut out = vec![("commits lost", lost)];
+    if picture.records.0.is_some() {
+        let blocks = words::count(after);
+        out.push(("blocks changed since", format!("{blocks} in {touched} relation forks")));
+        let copy = picture.relations.iter().map(|r| union(&r.target)).sum::<u64>();
+        out.push(("blocks to copy", format!("{} = {}", words::count(copy), words::block_bytes(copy))));
+    }
+    if let Some(follow) = &picture.wal.follow {
+        let holes = follow.holes.len();
+        let here = follow.segments.iter().filter(|s| s.on_target).count();
+        let there = follow.segments.iter().filter(|s| s.on_source).count();
+        let total = follow.segments.len();
+        let missing = if holes == 0 { "none missing".into() } else { format!("{holes} MISSING") };
+        out.push((
+            "WAL needed to follow",
+            format!(
+                "{} to {}: {total} segments, {there} on the source, {here} on the target, {missing}",
+                follow.from, follow.to
+            ),
+        ));
+    }
+    out
+}
+
+/// Blocks of a relation that were changed before or after the divergence.
+fn union(blocks: &crate::tui::saved::Blocks) -> u64 {
+    blocks.before.len() + blocks.after.len() - blocks.before.common(&blocks.after)
+}
+
+impl View for Overview {
+    fn update(&mut self, action: Action, context: &mut Context<'_>) {
+        let Some(picture) = context.shared.picture.clone() else { return };
+        let rows = rows(&picture);
+        if let Some(scroll) = &mut self.open {
+            if scroll.moved(action) {
+                return;
+            }
+            match action {
+                Action::Back | Action::Left => self.open = None,
+                Action::NextPane => {
+                    self.list.moved(Action::Down, rows.len());
+                    scroll.reset();
+                }
+                Action::PreviousPane => {
+                    self.list.moved(Action::Up, rows.len());
+                    scroll.reset();
+                }
+                _ => {}
+            }
+        } else if !self.list.moved(action, rows.len())
+            && matches!(action, Action::Enter | Action::Right)
+            && !rows.is_empty()
+        {
+            self.open = Some(Scroll::default());
+        }
+        match action {
+            Action::Copy => {
+                if let Some(row) = rows.get(self.list.selected()) {
+                    context.copy(row.text());
+                }
+            }
+            Action::Export => export(context),
+            _ => {}
+        }
+    }
+
+    fn refuses(&self, action: Action, shared: &Shared) -> Option<String> {
+        match action {
+            Action::Export if shared.diagnosis.is_none() => Some(
+                if shared.pair.is_some() { "the diagnosis is not finished" } else { "it is a file already" }
+                    .into(),
+            ),
+            Action::Back if self.open.is_none() => Some("nothing is open; q quits".into()),
+            _ => None,
+        }
+    }
+
+    fn mouse(&mut self, event: MouseEvent, _area: Rect, context: &mut Context<'_>) {
+        let Some(picture) = &context.shared.picture else { return };
+        let list = self.drawn.get();
+        if self.open.is_none()
+            && matches!(event.kind, MouseEventKind::Down(_))
+            && list.contains((event.column, event.row).into())
+        {
+            let row = self.list.at_line(usize::from(event.row - list.y));
+            if row == self.list.selected() {
+                self.open = Some(Scroll::default());
+            }
+            self.list.select(row, rows(picture).len());
+        }
+    }
+
+    fn draw(&self, buffer: &mut Buffer, area: Rect, shared: &Shared) {
+        let Some(picture) = &shared.picture else {
+            let text = if shared.plan.is_some() {
+                "This is a stored plan: 7 shows it."
+            } else {
+                "Reading both directories; what is known is shown as it comes. Nothing is written."
+            };
+            Scroll::default().draw(buffer, area, &[Para::new(text, PLAIN)]);
+            return;
+        };
+        let rows = rows(picture);
+        if let (Some(scroll), Some(row)) = (&self.open, rows.get(self.list.selected())) {
+            let title =
+                format!("{} of {}: Esc closes, Tab shows the next", self.list.selected() + 1, rows.len());
+            let body = titled(buffer, area, &title, true);
+            scroll.draw(buffer, body, &row.paras());
+            return;
+        }
+        let (sign, style) = sign(picture);
+        let verdict = Para::new(format!("{sign} "), style).with(&picture.verdict.line, style).indented(2);
+        let mut line = 0;
+        for text in verdict.lines(area.width as usize) {
+            put(buffer, area, line, &text);
+            line += 1;
+        }
+        for drawn in &picture.drawing {
+            put(buffer, area, line, &Line::from(span(drawn, PLAIN)));
+            line += 1;
+        }
+        for (name, value) in figures(picture) {
+            let text = Para::new(format!("{name:<22}"), DIM).with(value, PLAIN).indented(22);
+            for text in text.lines(area.width as usize) {
+                put(buffer, area, line, &text);
+                line += 1;
+            }
+        }
+        // the list keeps a few lines however small the screen is
+        let line = line.min(area.height.saturating_sub(5));
+        let rest = below(area, line);
+        for y in rest.y..rest.bottom() {
+            for x in rest.x..rest.right() {
+                if let Some(cell) = buffer.cell_mut((x, y)) {
+                    cell.reset();
+                }
+            }
+        }
+        let errors = picture.findings.iter().filter(|f| f.severity == "error").count();
+        let title = format!("{} findings, {errors} in the way; then what to do", picture.findings.len());
+        let list = titled(buffer, rest, &title, true);
+        self.drawn.set(list);
+        for (row, index) in self.list.window(rows.len(), list.height as usize).enumerate() {
+            if let Some(item) = rows.get(index) {
+                put_row(buffer, list, row as u16, &item.line(), index == self.list.selected(), true);
+            }
+        }
+    }
+}
+
+/// Writes the report as JSON, beside nothing that is there already.
+fn export(context: &mut Context<'_>) {
+    let Some(diagnosis) = context.shared.diagnosis.clone() else { return };
+    let folder = context.shared.folder.clone();
+    context.run(Slot::Export, "writing the report", move |worker| {
+        let report = crate::report::dto::Report::from(&*diagnosis);
+        let told = super::export(&folder, "report", "json", &diagnosis, |out| {
+            crate::report::json::write(&report, out)
+        });
+        worker.answer(told);
+    });
+}

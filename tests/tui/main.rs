@@ -1,0 +1,6 @@
+//! The screen: journeys over the bundled clusters, keys in and frames out.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::expect_used, reason = "tests")]
+
+mod robot;
+
+mod overview;
