@@ -9,7 +9,7 @@ use super::console::Console;
 use super::exit::{self, Failure};
 use super::{
     apply, blocks, completions, controldata, demo, lost, man, plan, report, resume, rewind, schema,
-    snapshots, status, timelines, undo, waldump,
+    snapshots, status, timelines, tui, undo, waldump,
 };
 use crate::diagnosis::engine;
 use crate::facts::Unseen;
@@ -38,7 +38,11 @@ pub struct Cli {
 pub enum Command {
     /// The whole diagnosis: where the two part, what is lost, what stands in the way, what to do
     Report(report::ReportArgs),
-    /// The report of a failed rejoin on bundled data
+    /// The screen: finding out why, by looking; the same without a subcommand (forkpoint TARGET SOURCE)
+    Tui(tui::TuiArgs),
+    /// A stored report or plan on the screen, read-only
+    View(tui::ViewArgs),
+    /// A failed rejoin on bundled data: on the screen, or as text where there is no terminal
     Demo(demo::DemoArgs),
     /// What pg_controldata of the directory's major prints
     Controldata(controldata::ControldataArgs),

@@ -11,6 +11,7 @@ use super::demo_rewind;
 use super::exit::{self, Failure};
 use super::output::Output;
 use super::report;
+use super::tui::{self, ScreenArgs};
 use crate::diagnosis::engine;
 
 /// A bundled pair of data directories.
@@ -66,9 +67,12 @@ pub struct DemoArgs {
     /// List them
     #[arg(long, conflicts_with = "name")]
     pub list: bool,
-    /// How to write the report
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
+    /// Write the report instead of opening the screen
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// How the screen is drawn.
+    #[command(flatten)]
+    pub screen: ScreenArgs,
     /// Where WAL lies.
     #[command(flatten)]
     pub wal: WalArgs,
@@ -106,6 +110,7 @@ pub fn run(args: &DemoArgs, console: &Console) -> Result<u8, Failure> {
     check_archives(&args.wal.wal_archive)?;
     let wal_archive = args.wal.wal_archive.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>();
     let wal_archive = wal_archive.map_err(|error| Failure::new(exit::INPUT, error.to_string()))?;
+    let folder = tui::folder()?;
     // a scratch directory's name would only be in the way of the reader
     std::env::set_current_dir(place.path()).map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
     let archive = PathBuf::from("archive");
@@ -115,8 +120,13 @@ pub fn run(args: &DemoArgs, console: &Console) -> Result<u8, Failure> {
         wal.wal_archive.push(archive);
     }
     let options = wal.options("target".into(), "source".into(), true);
+    if args.format.is_none() && tui::on_a_terminal() {
+        let what = crate::tui::What::Pair(Box::new(options));
+        return tui::open(what, false, args.screen, console, folder);
+    }
     let diagnosis = console.watch(|progress| engine::diagnose(&options, progress))?;
-    report::write(&diagnosis, &report::More::default(), args.format, Output::Stdout, console)?;
+    let format = args.format.unwrap_or(Format::Text);
+    report::write(&diagnosis, &report::More::default(), format, Output::Stdout, console)?;
     console.note("for your own: forkpoint report OLD_PRIMARY NEW_PRIMARY");
     Ok(exit::DONE)
 }

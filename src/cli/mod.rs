@@ -22,6 +22,7 @@ pub mod schema;
 pub mod snapshots;
 pub mod status;
 pub mod timelines;
+pub mod tui;
 pub mod undo;
 pub mod waldump;
 
@@ -72,6 +73,7 @@ fn run(args: Vec<OsString>) -> Result<u8, Failure> {
     if let Some(arguments) = waldump::arguments(&args) {
         return Ok(waldump::run(arguments));
     }
+    let args = tui::arguments(args);
     let parsed = args::command().try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,
@@ -80,6 +82,8 @@ fn run(args: Vec<OsString>) -> Result<u8, Failure> {
     let console = Console::new(cli.console);
     match cli.command {
         Command::Report(args) => report::run(args, &console),
+        Command::Tui(args) => tui::run(args, &console),
+        Command::View(args) => tui::view(&args, &console),
         Command::Demo(args) => demo::run(&args, &console),
         Command::Controldata(args) => controldata::run(&args, &console),
         Command::Timelines(args) => timelines::run(&args, &console),

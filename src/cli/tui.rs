@@ -1,0 +1,164 @@
+//! `forkpoint TARGET SOURCE`, `forkpoint tui` and `forkpoint view`: the screen.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::args::{Format, WalArgs, check_archives};
+use super::console::Console;
+use super::exit::{self, Failure};
+use super::output::Output;
+use super::report::{self, ReportArgs};
+use crate::plan::load;
+use crate::report::{plan, text, words};
+use crate::tui::executor::Executor;
+use crate::tui::look::Look;
+use crate::tui::saved::Picture;
+use crate::tui::{self, Start, What};
+
+/// Arguments of `forkpoint tui`.
+#[derive(Debug, Args)]
+pub struct TuiArgs {
+    /// Data directory of the old primary (or a snapshot of it) that will not rejoin
+    pub target: PathBuf,
+    /// Data directory of the new primary (or a snapshot of it)
+    pub source: PathBuf,
+    /// Where WAL lies.
+    #[command(flatten)]
+    pub wal: WalArgs,
+    /// How the screen is drawn.
+    #[command(flatten)]
+    pub screen: ScreenArgs,
+    /// Remove everything that carries a plan out
+    #[arg(long)]
+    pub read_only: bool,
+}
+
+/// How the screen is drawn.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct ScreenArgs {
+    /// Only ASCII, for terminals without box characters
+    #[arg(long)]
+    pub ascii: bool,
+    /// Leave the mouse to the terminal
+    #[arg(long)]
+    pub no_mouse: bool,
+}
+
+/// Arguments of `forkpoint view`.
+#[derive(Debug, Args)]
+pub struct ViewArgs {
+    /// What forkpoint report --format json or forkpoint plan -o wrote
+    pub file: PathBuf,
+    /// How the screen is drawn.
+    #[command(flatten)]
+    pub screen: ScreenArgs,
+}
+
+/// What tells a plan from a report.
+#[derive(serde::Deserialize)]
+struct Looked {
+    entries: Option<serde::de::IgnoredAny>,
+}
+
+/// With two directories and no subcommand, the screen is meant: the arguments with `tui` put in.
+pub fn arguments(args: Vec<OsString>) -> Vec<OsString> {
+    let mut at = 1;
+    while let Some(arg) = args.get(at) {
+        match arg.to_str() {
+            Some("--color") => at += 2,
+            Some("-q" | "--quiet" | "-v" | "--verbose" | "-qv" | "-vq") => at += 1,
+            Some(text) if text.starts_with("--color=") => at += 1,
+            Some(text) if text.starts_with('-') => return args,
+            _ => break,
+        }
+    }
+    let Some(first) = args.get(at) else { return args };
+    let known = super::args::command();
+    let is_path = Path::new(first).is_dir() || first.as_encoded_bytes().contains(&b'/');
+    if !is_path || known.find_subcommand(first).is_some() {
+        return args;
+    }
+    let mut args = args;
+    args.insert(at, "tui".into());
+    args
+}
+
+/// Runs `forkpoint tui`; without a terminal it is the text report.
+pub fn run(args: TuiArgs, console: &Console) -> Result<u8, Failure> {
+    if !on_a_terminal() {
+        let report = ReportArgs {
+            target: args.target,
+            source: args.source,
+            wal: args.wal,
+            format: Format::Text,
+            output: None,
+            exit_code: false,
+            log: None,
+            rows: false,
+            no_source_wal: false,
+        };
+        return report::run(report, console);
+    }
+    check_archives(&args.wal.wal_archive)?;
+    for directory in [&args.target, &args.source] {
+        crate::diagnosis::engine::control(directory)?;
+    }
+    let options = args.wal.options(args.target, args.source, true);
+    open(What::Pair(Box::new(options)), args.read_only, args.screen, console, folder()?)
+}
+
+/// Runs `forkpoint view`.
+pub fn view(args: &ViewArgs, console: &Console) -> Result<u8, Failure> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Failure::new(exit::INPUT, format!("{}: {error}", words::path(&args.file)))
+    };
+    let json = std::fs::read(&args.file).map_err(|error| unreadable(&error))?;
+    let plan = serde_json::from_slice(&json).is_ok_and(|looked: Looked| looked.entries.is_some());
+    let what = if plan {
+        What::Plan(Box::new(load(&args.file).map_err(|error| unreadable(&error))?))
+    } else {
+        What::Report(Box::new(Picture::read(&json).map_err(|error| unreadable(&error))?))
+    };
+    if on_a_terminal() {
+        return open(what, true, args.screen, console, folder()?);
+    }
+    match what {
+        What::Plan(stored) => {
+            let blocks = plan::content(&stored, console.detail());
+            Output::Stdout.write(console, |out| text::render(&blocks, console.text_style(), out))?;
+            Ok(exit::DONE)
+        }
+        _ => Err(Failure::new(exit::USAGE, "there is no terminal to show a stored report on")),
+    }
+}
+
+/// The screen can be shown, and keys can be read.
+pub fn on_a_terminal() -> bool {
+    io::stdout().is_terminal() && io::stdin().is_terminal()
+}
+
+/// Where exports go.
+pub fn folder() -> Result<PathBuf, Failure> {
+    std::env::current_dir().map_err(|error| Failure::new(exit::FAILED, error.to_string()))
+}
+
+/// Opens the screen.
+pub fn open(
+    what: What,
+    read_only: bool,
+    args: ScreenArgs,
+    console: &Console,
+    folder: PathBuf,
+) -> Result<u8, Failure> {
+    let look = Look { color: console.color, unicode: console.unicode && !args.ascii };
+    let start = Start { what, read_only, look, mouse: !args.no_mouse, folder };
+    let executor: Arc<dyn Executor> = Arc::new(tui::executor::RealExecutor);
+    match tui::run(start, executor) {
+        Ok(()) => Ok(exit::DONE),
+        Err(error) => Err(Failure::new(exit::FAILED, format!("the terminal: {error}"))),
+    }
+}
