@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::names::BlockSource;
 use crate::pg::bytes::Bytes;
@@ -140,7 +141,7 @@ pub struct Collect<'a, 'd> {
 #[derive(Debug, Default)]
 pub struct State {
     roles: HashMap<RelFile, Role>,
-    shapes: HashMap<(RelFile, Xid), (usize, Rc<Shape>)>,
+    shapes: HashMap<(RelFile, Xid), (usize, Arc<Shape>)>,
     sums: HashMap<Xid, Sums>,
     speculative: HashMap<(RelFile, Place), (Xid, RowChange)>,
     /// Rows that have more values than the catalogs know columns of.
@@ -369,26 +370,26 @@ impl Collect<'_, '_> {
         }
     }
 
-    fn shape(&mut self, rel: RelFile, at: Lsn, top: Xid) -> Option<Rc<Shape>> {
+    fn shape(&mut self, rel: RelFile, at: Lsn, top: Xid) -> Option<Arc<Shape>> {
         let database = self.databases.get(&rel.db)?;
         let own = if database.is_changed_by(top) { top } else { 0 };
         let state = database.state_at(at);
         if let Some((known, shape)) = self.state.shapes.get(&(rel, own))
             && *known == state
         {
-            return Some(Rc::clone(shape));
+            return Some(Arc::clone(shape));
         }
         let view = View { at, top: Some(top), fates: self.fates };
         let found = shape(database, &view, rel)?;
         // the same as before: rows of one table stay together
         let found = match self.state.shapes.get(&(rel, own)) {
-            Some((_, before)) if same(before, &found) => Rc::clone(before),
-            _ => Rc::new(found),
+            Some((_, before)) if same(before, &found) => Arc::clone(before),
+            _ => Arc::new(found),
         };
         if self.state.shapes.len() >= MAX_SHAPES {
             self.state.shapes.clear();
         }
-        self.state.shapes.insert((rel, own), (state, Rc::clone(&found)));
+        self.state.shapes.insert((rel, own), (state, Arc::clone(&found)));
         Some(found)
     }
 

@@ -27,7 +27,7 @@ pub use collect::Filter;
 pub use conflicts::{Conflict, Conflicts};
 pub use decode::Value;
 pub use model::*;
-pub use spool::Entry;
+pub use spool::{Entry, Piece};
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
@@ -150,6 +150,22 @@ impl Lost {
     /// The temporary file cannot be read, or `take` fails.
     pub fn each(&self, xid: Xid, take: impl FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
         self.spool.each(xid, take)
+    }
+
+    /// The pieces of what a transaction did, in order, for whoever wants to see a part of it.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read.
+    pub fn pieces(&self, xid: Xid) -> io::Result<Vec<Piece>> {
+        self.spool.pieces(xid)
+    }
+
+    /// Goes through one piece.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read, or `take` fails.
+    pub fn of_piece(&self, piece: Piece, take: impl FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
+        self.spool.of_piece(piece, take)
     }
 
     /// Values of a version's columns, each with its place in the shape's columns.

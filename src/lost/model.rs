@@ -1,6 +1,6 @@
 //! What a rewind would discard, transaction by transaction.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ pub struct Shape {
     /// Its columns by number, dropped ones too; empty for a relation without a name.
     pub columns: Vec<Column>,
     /// Types that are no built-in ones, and those.
-    pub types: Rc<Types>,
+    pub types: Arc<Types>,
     /// Numbers of the columns of its primary key, else of its replica identity, else of a unique index over columns
     /// that are not null; empty without any.
     pub key: Vec<i16>,
@@ -103,7 +103,7 @@ pub struct RowChange {
     /// What happened.
     pub change: Change,
     /// The table.
-    pub shape: Rc<Shape>,
+    pub shape: Arc<Shape>,
     /// The row before; `None` for an insert, and where it was not found.
     pub old: Option<Version>,
     /// The row after; `None` for a delete, and where it was not found.

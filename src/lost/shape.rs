@@ -1,7 +1,7 @@
 //! What a table's rows look like to a transaction, from the catalogs.
 
 use std::collections::HashSet;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::pg::{Oid, RelFile};
 use crate::rows::{Type, TypeKind, Types};
@@ -32,7 +32,7 @@ pub fn shape(database: &Database<'_>, view: &View<'_>, file: RelFile) -> Option<
         file,
         kind: class.kind,
         columns,
-        types: Rc::new(types),
+        types: Arc::new(types),
         key,
         toast: class.toast,
         transient_of: class.transient_of,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::pg::bytes::{Bytes, Short};
 use crate::pg::{Lsn, Xid};
@@ -30,12 +30,19 @@ pub enum Entry {
     Event(Lsn, Event),
 }
 
+/// A part of what one transaction did: some hundred kilobytes, or one entry that is larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    at: u64,
+    len: u32,
+}
+
 /// Everything that transactions did.
 #[derive(Debug, Default)]
 pub struct Spool {
     scratch: Scratch,
-    shapes: Vec<Rc<Shape>>,
-    numbers: HashMap<*const Shape, u32>,
+    shapes: Vec<Arc<Shape>>,
+    numbers: HashMap<usize, u32>,
     open: HashMap<Xid, Vec<u8>>,
     buffered: usize,
     /// The last piece of each transaction.
@@ -89,11 +96,11 @@ impl Spool {
         Ok(())
     }
 
-    fn shape(&mut self, shape: &Rc<Shape>) -> u32 {
+    fn shape(&mut self, shape: &Arc<Shape>) -> u32 {
         let next = self.shapes.len() as u32;
-        let number = *self.numbers.entry(Rc::as_ptr(shape)).or_insert(next);
+        let number = *self.numbers.entry(Arc::as_ptr(shape).addr()).or_insert(next);
         if number == next {
-            self.shapes.push(Rc::clone(shape));
+            self.shapes.push(Arc::clone(shape));
         }
         number
     }
@@ -125,7 +132,7 @@ impl Spool {
     }
 
     /// Tables that rows are of.
-    pub fn shapes(&self) -> &[Rc<Shape>] {
+    pub fn shapes(&self) -> &[Arc<Shape>] {
         &self.shapes
     }
 
@@ -134,23 +141,37 @@ impl Spool {
     /// # Errors
     /// The temporary file cannot be read, or `take` fails.
     pub fn each(&self, xid: Xid, mut take: impl FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
+        self.pieces(xid)?.into_iter().try_for_each(|piece| self.of_piece(piece, &mut take))
+    }
+
+    /// The pieces of what a transaction did, in order.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read.
+    pub fn pieces(&self, xid: Xid) -> io::Result<Vec<Piece>> {
         let mut pieces = Vec::new();
         let mut next = self.last.get(&xid).copied();
         while let Some((at, len)) = next.filter(|(at, _)| *at != NO_PIECE) {
-            pieces.push((at, len));
+            pieces.push(Piece { at, len });
             let mut link = [0; LINK];
             self.scratch.read(at, &mut link)?;
             let link = Bytes::new(&link);
             next = link.u64_at(0).ok().zip(link.u32_at(8).ok());
         }
-        for (at, len) in pieces.into_iter().rev() {
-            let mut piece = vec![0; len as usize];
-            self.scratch.read(at + LINK as u64, &mut piece)?;
-            let mut bytes = Bytes::new(&piece);
-            while bytes.remaining() > 0 {
-                let entry = self.entry(&mut bytes)?;
-                take(entry)?;
-            }
+        pieces.reverse();
+        Ok(pieces)
+    }
+
+    /// Goes through one piece.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read, or `take` fails.
+    pub fn of_piece(&self, piece: Piece, mut take: impl FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
+        let mut bytes = vec![0; piece.len as usize];
+        self.scratch.read(piece.at + LINK as u64, &mut bytes)?;
+        let mut bytes = Bytes::new(&bytes);
+        while bytes.remaining() > 0 {
+            take(self.entry(&mut bytes)?)?;
         }
         Ok(())
     }
