@@ -8,10 +8,10 @@ use super::console::Console;
 use super::exit::{self, Failure};
 use super::rewinding::{absolute, before, changing, confirm, failed};
 use crate::plan::{self, Plan, PlanError, PlanOptions, load};
-use crate::report::{dto, json, words};
+use crate::report::{dto, json, question, words};
 use crate::rewind::quiet::{self, quiet};
+use crate::rewind::room::lacking;
 use crate::rewind::{Options, Outcome, RealDisk, SyncMethod, apply};
-use crate::source::space::free;
 
 /// More threads wait for each other on most disks.
 pub const THREADS: u16 = 4;
@@ -138,7 +138,6 @@ pub fn afterwards(target: &Path, outcome: &Outcome, console: &Console) {
 /// What of a plan is different now, in so many sentences at most. Where the user says that a directory lies elsewhere by
 /// now, its path does not count.
 fn difference(args: &ApplyArgs, stored: &Plan, made: &Plan) -> Option<String> {
-    const SENTENCES: usize = 5;
     let mut stored = stored.clone();
     for (given, was, is) in
         [(&args.target, &mut stored.target, &made.target), (&args.source, &mut stored.source, &made.source)]
@@ -148,9 +147,7 @@ fn difference(args: &ApplyArgs, stored: &Plan, made: &Plan) -> Option<String> {
             was.wal_directory.clone_from(&is.wal_directory);
         }
     }
-    let changes = stored.changes(made);
-    let shown = changes.get(..changes.len().min(SENTENCES)).unwrap_or_default().join(" ");
-    (!changes.is_empty()).then_some(shown)
+    question::changed(&stored, made)
 }
 
 /// Refuses where the undo store would not fit beside the target.
@@ -158,22 +155,13 @@ fn room(args: &ApplyArgs, plan: &Plan, target: &Path) -> Result<(), Failure> {
     if args.no_undo || args.undo_dir.is_some() {
         return Ok(());
     }
-    for filesystem in &plan.totals.filesystems {
-        let at = target.join(filesystem.at.as_path());
-        let needed = filesystem.needed_with_undo;
-        let Some((_, free)) = free(&at, &[]).into_iter().next().filter(|(_, free)| *free < needed) else {
-            continue;
-        };
-        let text = format!(
-            "{} has {} free, and with the undo store {} are needed. Make room, give a directory on another filesystem with \
-             --undo-dir, or do without the way back with --no-undo.",
-            words::path(&at),
-            words::bytes(free),
-            words::bytes(needed)
-        );
-        return Err(Failure::new(exit::REFUSED, text));
-    }
-    Ok(())
+    let Some(lack) = lacking(plan, target) else { return Ok(()) };
+    let text = format!(
+        "{} Make room, give a directory on another filesystem with --undo-dir, or do without the way back with \
+         --no-undo.",
+        question::no_room(&lack)
+    );
+    Err(Failure::new(exit::REFUSED, text))
 }
 
 /// A target that was not shut down has to be left alone for a while, and the user has to vouch for it.
@@ -192,22 +180,10 @@ fn settle(
     let still =
         console.watch(|progress| quiet(disk, target, quiet::WATCH, progress)).map_err(|e| before(&e))?;
     if !still {
-        return Err(Failure::new(
-            exit::REFUSED,
-            format!(
-                "the control file or WAL of {} changed while it was watched: a server runs on it, perhaps on another \
-                 machine. Stop it first.",
-                words::path(target)
-            ),
-        ));
+        return Err(Failure::new(exit::REFUSED, question::not_quiet(target)));
     }
     if !args.target_is_stopped {
-        let lines = [format!(
-            "The control file of {} says \"{}\". Nothing changed in it for {seconds} s, but a server on another machine \
-             with the same storage cannot be seen from here.",
-            words::path(target),
-            plan.target.state
-        )];
+        let lines = [question::not_shut_down(plan, target, true)];
         confirm(&lines, "stopped", "Say with --target-is-stopped that no server runs on it.")?;
     }
     Ok(true)
@@ -218,16 +194,7 @@ fn ask(args: &ApplyArgs, plan: &Plan, target: &Path) -> Result<(), Failure> {
     if args.yes {
         return Ok(());
     }
-    let lost = match (plan.loss.commits, plan.loss.at_least) {
-        (None, _) => "Committed transactions are discarded; how many is not known.".to_owned(),
-        (Some(0), false) => "No committed transaction is discarded.".to_owned(),
-        (Some(n), false) => format!("{} discarded.", words::counted(n, "committed transaction")),
-        (Some(n), true) => format!("At least {} discarded.", words::counted(n, "committed transaction")),
-    };
-    let mut lines = vec![
-        format!("{} becomes like {}.", words::path(target), words::path(plan.source.path.as_path())),
-        lost,
-    ];
+    let mut lines = question::lines(plan, target);
     let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if args.no_undo {
         lines.push("Nothing is kept: there is no way back.".into());

@@ -10,6 +10,7 @@ pub mod json;
 pub mod lost;
 pub mod markdown;
 pub mod plan;
+pub mod question;
 pub mod rewind;
 pub mod snapshots;
 pub mod text;
