@@ -81,6 +81,8 @@ pub struct Ask {
     pub word: String,
     /// What is carried out then.
     pub command: Command,
+    /// What is asked before that, too.
+    pub then: Option<Box<Ask>>,
 }
 
 /// What lies over the view.
@@ -366,6 +368,9 @@ impl App {
 
     /// Why an action does nothing now.
     pub fn refuses(&self, action: Action) -> Option<String> {
+        if self.executing() && matches!(action, Action::CarryOut | Action::Resume | Action::Undo) {
+            return Some("something is being carried out; Ctrl-C stops it at a safe point".into());
+        }
         self.view(self.view).refuses(action, &self.shared)
     }
 
@@ -503,10 +508,15 @@ impl App {
             }
             KeyCode::Enter => {
                 let confirmed = input.value() == ask.word && !self.shared.read_only;
-                let command = ask.command.clone();
+                let (command, then) = (ask.command.clone(), ask.then.take());
                 self.overlay = None;
-                if confirmed {
-                    return vec![Effect::Execute(Box::new(command))];
+                match then {
+                    Some(next) if confirmed => {
+                        self.overlay = Some(Overlay::Ask { ask: *next, input: Input::default() });
+                        return Vec::new();
+                    }
+                    None if confirmed => return vec![Effect::Execute(Box::new(command))],
+                    _ => {}
                 }
                 self.said = Some("not confirmed; nothing was changed".into());
             }

@@ -2,8 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::plan::Plan;
-use crate::scan::progress::Progress;
+use crate::diagnosis::engine::DiagnoseError;
+use crate::plan::{self, Plan, PlanError};
+use crate::report::{dto, json, question, words};
+use crate::rewind::quiet::{self, quiet};
+use crate::rewind::room::lacking;
+use crate::rewind::{self, Failed, Going, Options, Outcome, RealDisk, State, Trouble, status};
+use crate::scan::progress::{Phase, Progress};
 
 /// What is to be carried out, confirmed by the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +49,172 @@ pub struct Ended {
 pub trait Executor: Send + Sync {
     /// Carries out; `progress` says how far it is and stops it at a safe point.
     fn execute(&self, command: &Command, progress: &Progress) -> Ended;
+
+    /// Why it would carry nothing out on this target, whatever is asked of it.
+    fn refuses(&self, _target: &Path) -> Option<String> {
+        None
+    }
+
+    /// Where undo stores are made and looked for; beside the target if not given.
+    fn undo_dir(&self) -> Option<PathBuf> {
+        None
+    }
+}
+
+/// The real one: as `forkpoint apply`, `resume` and `undo`, in the same order and with the same checks.
+#[derive(Debug)]
+pub struct RealExecutor {
+    /// Threads that read WAL and copy.
+    pub threads: usize,
+    /// Where undo stores are made and looked for, absolute; beside the target if not given.
+    pub undo_dir: Option<PathBuf>,
+}
+
+impl Executor for RealExecutor {
+    fn execute(&self, command: &Command, progress: &Progress) -> Ended {
+        let disk = RealDisk::new();
+        let done = match command {
+            Command::Apply { plan, stopped } => self.apply(plan, *stopped, &disk, progress),
+            Command::Resume(target) => self.resume(target, &disk, progress),
+            Command::Undo(target) => self.undo(target, &disk, progress),
+        };
+        match done {
+            Ok(lines) => Ended { done: true, lines },
+            Err(line) => Ended { done: false, lines: vec![line] },
+        }
+    }
+
+    fn undo_dir(&self) -> Option<PathBuf> {
+        self.undo_dir.clone()
+    }
+
+    fn refuses(&self, target: &Path) -> Option<String> {
+        let user = rustix::process::geteuid();
+        if user.is_root() {
+            return Some(
+                "root carries nothing out: files that are made have to belong to the server's user; start this as the owner \
+                 of the data directory"
+                    .into(),
+            );
+        }
+        let owner = rustix::fs::stat(target).ok()?.st_uid;
+        (owner != user.as_raw()).then(|| {
+            format!(
+                "{} belongs to the user with number {owner}, this program runs as number {}; start it as the owner",
+                words::path(target),
+                user.as_raw()
+            )
+        })
+    }
+}
+
+impl RealExecutor {
+    fn apply(
+        &self,
+        plan: &Plan,
+        stopped: bool,
+        disk: &RealDisk,
+        progress: &Progress,
+    ) -> Result<Vec<String>, String> {
+        let (target, source) = (plan.target.path.as_path(), plan.source.path.as_path());
+        let made = plan::make((target, source), &plan.options, self.threads, progress);
+        let (diagnosis, made) = made.map_err(|error| match error {
+            PlanError::NotNeeded { line, .. } => {
+                format!("The plan does not fit any more: nothing has to be rewound. {line}")
+            }
+            PlanError::Cancelled | PlanError::Diagnose(DiagnoseError::Cancelled) => STOPPED.to_owned(),
+            other => other.to_string(),
+        })?;
+        if let Some(what) = question::changed(plan, &made) {
+            return Err(format!(
+                "The plan, made anew, is another one; nothing was changed. {what} Open this again and look at the new one."
+            ));
+        }
+        if let Some(check) = made.refusals().next() {
+            return Err(format!("{} {}", check.what, check.advice));
+        }
+        if let Some(lack) = lacking(&made, target).filter(|_| self.undo_dir.is_none()) {
+            return Err(format!(
+                "{} Make room, or give a directory on another filesystem for the undo store with --undo-dir.",
+                question::no_room(&lack)
+            ));
+        }
+        if !made.target.state.starts_with("shut down") {
+            if !stopped {
+                return Err("The target was not shut down, and nobody said that no server runs on it.".into());
+            }
+            progress.begin(Phase::Watching, 0);
+            let still = quiet(disk, target, quiet::WATCH, progress);
+            if !still.map_err(|trouble| self.ended(&Failed { trouble, halfway: false }, target, disk))? {
+                return Err(question::not_quiet(target));
+            }
+        }
+        let mut report = Vec::new();
+        json::write(&dto::Report::from(&diagnosis), &mut report).map_err(|error| error.to_string())?;
+        let options = Options {
+            threads: self.threads,
+            target_is_stopped: stopped,
+            undo_dir: self.undo_dir.clone(),
+            report: Some(report),
+            ..Options::default()
+        };
+        let outcome = rewind::apply(&made, &options, disk, progress);
+        let outcome = outcome.map_err(|failed| self.ended(&failed, target, disk))?;
+        let mut lines = finished(target, &outcome);
+        lines.extend(made.next_steps);
+        Ok(lines)
+    }
+
+    fn resume(&self, target: &Path, disk: &RealDisk, progress: &Progress) -> Result<Vec<String>, String> {
+        let going = Going { threads: self.threads, ..Going::default() };
+        let outcome = rewind::resume(target, self.store(), &going, disk, progress);
+        let outcome = outcome.map_err(|failed| self.ended(&failed, target, disk))?;
+        Ok(finished(target, &outcome))
+    }
+
+    fn undo(&self, target: &Path, disk: &RealDisk, progress: &Progress) -> Result<Vec<String>, String> {
+        let undone = rewind::undo(target, self.store(), disk, progress);
+        let store = undone.map_err(|failed| self.ended(&failed, target, disk))?;
+        let shown = words::path(target);
+        Ok(vec![
+            format!("{shown} is what it was before the rewind."),
+            format!("forkpoint undo {shown} --discard removes {}.", words::path(&store)),
+        ])
+    }
+
+    fn store(&self) -> Option<&Path> {
+        self.undo_dir.as_deref()
+    }
+
+    /// What is the matter. What can be done now, the status of the target says.
+    fn ended(&self, failed: &Failed, target: &Path, disk: &RealDisk) -> String {
+        let halfway = failed.halfway
+            && !status(target, self.store(), disk)
+                .is_ok_and(|status| matches!(status.state, State::None | State::Done));
+        match (&failed.trouble, halfway) {
+            (Trouble::Cancelled, false) => STOPPED.to_owned(),
+            (Trouble::Cancelled, true) => "Stopped half-way, at a safe point.".to_owned(),
+            (trouble, false) => {
+                format!("{}. Nothing was changed.", trouble.to_string().trim_end_matches('.'))
+            }
+            (trouble, true) => {
+                format!("{}. {} is half-way.", trouble.to_string().trim_end_matches('.'), words::path(target))
+            }
+        }
+    }
+}
+
+const STOPPED: &str = "Stopped; nothing was changed.";
+
+fn finished(target: &Path, outcome: &Outcome) -> Vec<String> {
+    let mut lines = vec![format!("The rewind of {} is finished.", words::path(target))];
+    if outcome.undo {
+        lines.push(format!(
+            "Until a server is started on it, U puts it back; what it had before is in {}.",
+            words::path(&outcome.store)
+        ));
+    }
+    lines
 }
 
 /// Carries out with the executor of `forkpoint apply`.

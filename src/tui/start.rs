@@ -61,7 +61,16 @@ pub enum Diagnosed {
 /// The state at the beginning, with the diagnosis under way.
 pub fn app(start: Start) -> App {
     let Start { what, read_only, mouse, folder, .. } = start;
-    let mut shared = Shared { pair: None, diagnosis: None, picture: None, plan: None, read_only, folder };
+    let mut shared = Shared {
+        pair: None,
+        diagnosis: None,
+        picture: None,
+        plan: None,
+        read_only,
+        unable: None,
+        undo_dir: None,
+        folder,
+    };
     let mut job = None;
     match what {
         What::Pair(options) => {
@@ -117,6 +126,8 @@ pub fn execution(executor: Arc<dyn Executor>, command: super::executor::Command)
 pub fn run(start: Start, executor: Arc<dyn Executor>) -> io::Result<()> {
     let look = start.look;
     let mut app = app(start);
+    app.shared.undo_dir = executor.undo_dir();
+    app.shared.unable = app.shared.pair.as_ref().and_then(|pair| executor.refuses(&pair.target));
     let send = app.jobs.sender();
     let bug = Arc::new(Mutex::new(None));
     let told = Arc::clone(&bug);

@@ -4,3 +4,7 @@
 mod robot;
 
 mod overview;
+
+mod any_keys;
+mod lost;
+mod plan;

@@ -8,7 +8,7 @@ pub mod plan;
 pub mod records;
 pub mod timelines;
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,6 +38,10 @@ pub struct Shared {
     pub plan: Option<Arc<crate::plan::Plan>>,
     /// Carrying out is removed.
     pub read_only: bool,
+    /// Why this user can carry nothing out.
+    pub unable: Option<String>,
+    /// Where undo stores are made and looked for; beside the target if not given.
+    pub undo_dir: Option<PathBuf>,
     /// Where exports go: the directory in which the program was started.
     pub folder: PathBuf,
 }
@@ -160,37 +164,43 @@ pub fn export(
     diagnosis: &Diagnosis,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> String {
-    let tried = (|| {
-        let folder = folder.canonicalize()?;
-        for side in [&diagnosis.facts.target, &diagnosis.facts.source] {
-            if side.dir.path().canonicalize().is_ok_and(|dir| folder.starts_with(dir)) {
-                return Err(io::Error::other("it lies inside a data directory; start the program elsewhere"));
-            }
-        }
-        let mut name = format!("forkpoint-{name}");
-        let mut number = 1;
-        loop {
-            let path = folder.join(format!("{name}.{extension}"));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => {
-                    let mut out = BufWriter::new(file);
-                    write(&mut out)?;
-                    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-                    return Ok(path);
-                }
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && number < 1000 => {
-                    number += 1;
-                    name = format!(
-                        "{}-{number}",
-                        name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-')
-                    );
-                }
-                Err(e) => return Err(e),
-            }
-        }
-    })();
-    match tried {
+    match export_file(folder, name, extension, diagnosis, write) {
         Ok(path) => format!("written: {}", words::path(&path)),
         Err(error) => format!("not written to {}: {error}", words::path(folder)),
+    }
+}
+
+/// As [`export`]; gives the file's path. What could not be written whole is removed.
+pub fn export_file(
+    folder: &Path,
+    name: &str,
+    extension: &str,
+    diagnosis: &Diagnosis,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<PathBuf> {
+    let folder = folder.canonicalize()?;
+    for side in [&diagnosis.facts.target, &diagnosis.facts.source] {
+        if side.dir.path().canonicalize().is_ok_and(|dir| folder.starts_with(dir)) {
+            return Err(io::Error::other("it lies inside a data directory; start the program elsewhere"));
+        }
+    }
+    let mut number = 1;
+    loop {
+        let several = if number == 1 { String::new() } else { format!("-{number}") };
+        let path = folder.join(format!("forkpoint-{name}{several}.{extension}"));
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(file) => {
+                let mut out = BufWriter::new(file);
+                let written = write(&mut out)
+                    .and_then(|()| out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all());
+                if let Err(error) = written {
+                    fs::remove_file(&path)?;
+                    return Err(error);
+                }
+                return Ok(path);
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && number < 1000 => number += 1,
+            Err(e) => return Err(e),
+        }
     }
 }

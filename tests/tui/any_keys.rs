@@ -1,0 +1,81 @@
+//! Any keys and sizes: no panic, and without a typed confirmation nothing reaches the executor.
+
+use crossterm::event::{KeyCode, KeyModifiers};
+use proptest::prelude::*;
+
+use crate::robot::Robot;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Key(KeyCode, KeyModifiers),
+    Size(u16, u16),
+    Settle,
+}
+
+fn key() -> impl Strategy<Value = Step> {
+    let plain = |code| Step::Key(code, KeyModifiers::NONE);
+    let code = prop_oneof![
+        6 => prop::sample::select(vec!['X', 'R', 'U', 'K', 'C', '7', '6']).prop_map(KeyCode::Char),
+        // all of the word but its last letter, and the second word's: by chance it is never whole
+        4 => prop::sample::select(vec!['t', 'a', 'r', 'g', 'e', 's', 'o', 'p', 'd']).prop_map(KeyCode::Char),
+        6 => prop::sample::select(vec![
+            KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::BackTab, KeyCode::Up, KeyCode::Down,
+            KeyCode::Left, KeyCode::Right, KeyCode::PageUp, KeyCode::PageDown, KeyCode::Home, KeyCode::End,
+            KeyCode::Backspace, KeyCode::Delete, KeyCode::F(1),
+        ]),
+        6 => prop::char::range(' ', '~').prop_map(KeyCode::Char),
+        1 => any::<char>().prop_map(KeyCode::Char),
+    ];
+    prop_oneof![
+        30 => code.prop_map(plain),
+        2 => prop::char::range('a', 'z').prop_map(|c| Step::Key(KeyCode::Char(c), KeyModifiers::CONTROL)),
+        2 => (0u16..130, 0u16..50).prop_map(|(w, h)| Step::Size(w, h)),
+        4 => Just(Step::Settle),
+    ]
+}
+
+/// Whether the right word was typed where it was asked for, counted by itself: what the keys put into the question.
+fn confirmed(robot: &Robot) -> bool {
+    matches!(
+        &robot.app.overlay,
+        Some(forkpoint::tui::app::Overlay::Ask { ask, input }) if ask.word == input.value()
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #[test]
+    fn any_keys(steps in prop::collection::vec(key(), 1..80), start in prop::sample::select(vec!["", "7", "7X", "6"])) {
+        let mut robot = Robot::open("basic-18", (80, 24));
+        robot.keys(start);
+        let mut allowed = 0;
+        for step in steps {
+            match step {
+                Step::Key(code, modifiers) => {
+                    allowed += usize::from(code == KeyCode::Enter && confirmed(&robot));
+                    robot.press(code, modifiers);
+                }
+                Step::Size(width, height) => robot.resize((width, height)),
+                Step::Settle => robot.settle(),
+            }
+            robot.frame();
+            if robot.quit {
+                break;
+            }
+        }
+        prop_assert!(robot.executor.0.lock().unwrap().len() <= allowed);
+    }
+}
+
+#[test]
+fn the_right_word_does_reach_it() {
+    let mut robot = Robot::open("basic-18", (80, 24));
+    robot.keys("7X");
+    for c in "target".chars() {
+        robot.press(KeyCode::Char(c), KeyModifiers::NONE);
+    }
+    assert!(confirmed(&robot));
+    robot.press(KeyCode::Enter, KeyModifiers::NONE);
+    robot.settle();
+    assert_eq!(robot.executor.0.lock().unwrap().len(), 1);
+}
