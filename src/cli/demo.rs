@@ -13,6 +13,7 @@ use super::output::Output;
 use super::report;
 use super::tui::{self, ScreenArgs};
 use crate::diagnosis::engine;
+use crate::tui::executor::RealExecutor;
 
 /// A bundled pair of data directories.
 #[derive(Debug)]
@@ -122,7 +123,12 @@ pub fn run(args: &DemoArgs, console: &Console) -> Result<u8, Failure> {
     let options = wal.options("target".into(), "source".into(), true);
     if args.format.is_none() && tui::on_a_terminal() {
         let what = crate::tui::What::Pair(Box::new(options));
-        return tui::open(what, false, args.screen, console, folder);
+        // beside the target, in the scratch directory, which need not last
+        let executor = RealExecutor {
+            threads: usize::from(super::apply::THREADS),
+            undo_dir: place.path().canonicalize().ok(),
+        };
+        return tui::open(what, false, args.screen, console, (folder, executor));
     }
     let diagnosis = console.watch(|progress| engine::diagnose(&options, progress))?;
     let format = args.format.unwrap_or(Format::Text);

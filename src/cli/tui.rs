@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::apply::THREADS;
 use super::args::{Format, WalArgs, check_archives};
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::output::Output;
 use super::report::{self, ReportArgs};
+use super::rewinding::absolute;
 use crate::plan::load;
 use crate::report::{plan, text, words};
-use crate::tui::executor::Executor;
+use crate::tui::executor::RealExecutor;
 use crate::tui::look::Look;
 use crate::tui::saved::Picture;
 use crate::tui::{self, Start, What};
@@ -35,6 +37,9 @@ pub struct TuiArgs {
     /// Remove everything that carries a plan out
     #[arg(long)]
     pub read_only: bool,
+    /// Where the undo store is made; beside the target if not given
+    #[arg(long, value_name = "DIR", conflicts_with = "read_only")]
+    pub undo_dir: Option<PathBuf>,
 }
 
 /// How the screen is drawn.
@@ -108,7 +113,9 @@ pub fn run(args: TuiArgs, console: &Console) -> Result<u8, Failure> {
         crate::diagnosis::engine::control(directory)?;
     }
     let options = args.wal.options(args.target, args.source, true);
-    open(What::Pair(Box::new(options)), args.read_only, args.screen, console, folder()?)
+    let undo_dir = args.undo_dir.as_deref().map(absolute).transpose()?;
+    let executor = RealExecutor { threads: usize::from(THREADS), undo_dir };
+    open(What::Pair(Box::new(options)), args.read_only, args.screen, console, (folder()?, executor))
 }
 
 /// Runs `forkpoint view`.
@@ -124,7 +131,8 @@ pub fn view(args: &ViewArgs, console: &Console) -> Result<u8, Failure> {
         What::Report(Box::new(Picture::read(&json).map_err(|error| unreadable(&error))?))
     };
     if on_a_terminal() {
-        return open(what, true, args.screen, console, folder()?);
+        let executor = RealExecutor { threads: usize::from(THREADS), undo_dir: None };
+        return open(what, true, args.screen, console, (folder()?, executor));
     }
     match what {
         What::Plan(stored) => {
@@ -146,18 +154,17 @@ pub fn folder() -> Result<PathBuf, Failure> {
     std::env::current_dir().map_err(|error| Failure::new(exit::FAILED, error.to_string()))
 }
 
-/// Opens the screen.
+/// Opens the screen: exports go to a directory, and what is carried out to the executor.
 pub fn open(
     what: What,
     read_only: bool,
     args: ScreenArgs,
     console: &Console,
-    folder: PathBuf,
+    (folder, executor): (PathBuf, RealExecutor),
 ) -> Result<u8, Failure> {
     let look = Look { color: console.color, unicode: console.unicode && !args.ascii };
     let start = Start { what, read_only, look, mouse: !args.no_mouse, folder };
-    let executor: Arc<dyn Executor> = Arc::new(tui::executor::RealExecutor);
-    match tui::run(start, executor) {
+    match tui::run(start, Arc::new(executor)) {
         Ok(()) => Ok(exit::DONE),
         Err(error) => Err(Failure::new(exit::FAILED, format!("the terminal: {error}"))),
     }

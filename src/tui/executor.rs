@@ -216,13 +216,3 @@ fn finished(target: &Path, outcome: &Outcome) -> Vec<String> {
     }
     lines
 }
-
-/// Carries out with the executor of `forkpoint apply`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RealExecutor;
-
-impl Executor for RealExecutor {
-    fn execute(&self, _: &Command, _: &Progress) -> Ended {
-        Ended { done: false, lines: vec!["not there yet".into()] }
-    }
-}
