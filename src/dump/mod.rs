@@ -4,6 +4,7 @@
 //! are wanted, a [`View`](view::View) turns each into text, JSON or statistics, and [`run`](run::run) does that with
 //! one reader or several, the output in order.
 
+pub mod browse;
 pub mod clock;
 pub mod expr;
 pub mod json;
@@ -12,6 +13,7 @@ pub mod run;
 pub mod select;
 pub mod stats;
 pub mod text;
+pub mod tree;
 pub mod view;
 mod write;
 

@@ -59,6 +59,16 @@ pub struct Names {
 }
 
 impl Names {
+    /// The relations that are called so: `relation`, `schema.relation` or `database.schema.relation`.
+    pub fn called(&self, name: &str) -> Vec<RelFile> {
+        let is = |known: &RelName| {
+            let qualified = format!("{}.{}", known.schema, known.name);
+            let full = known.database.as_ref().map(|database| format!("{database}.{qualified}"));
+            known.name == name || qualified == name || full.is_some_and(|full| full == name)
+        };
+        self.relations.iter().filter(|(_, known)| is(known)).map(|(rel, _)| *rel).collect()
+    }
+
     /// `database.schema.name`, `schema.name` for shared relations, or the numbers where no name is known.
     pub fn describe(&self, rel: RelFile) -> String {
         match self.relations.get(&rel) {

@@ -236,6 +236,11 @@ impl App {
         self.settle(effects)
     }
 
+    /// Goes to something in a view, as another view would send the user there.
+    pub fn go(&mut self, go: Go) -> Vec<Effect> {
+        self.settle(vec![Effect::Go(go)])
+    }
+
     /// Does what needs no host.
     fn settle(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
         let mut left = Vec::new();

@@ -194,6 +194,11 @@ impl<'a> Fragments<'a> {
         (odd == 0).then_some((header, Some(other)))
     }
 
+    /// Bytes of the record behind the headers read so far, as far as they are at hand.
+    pub const fn behind(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The next header, `None` behind the last.
     ///
     /// # Errors
@@ -392,6 +397,19 @@ impl Parts {
     /// The inside does not add up, or the reader gave only its first bytes.
     #[inline]
     pub fn read(&mut self, record: &Record<'_>, major: Major) -> Result<(), DecodeError> {
+        self.read_headers(record, major)?;
+        if self.main.end as usize > record.bytes.len() {
+            return Err(DecodeError("record with invalid length"));
+        }
+        Ok(())
+    }
+
+    /// As [`Self::read`] of a record of which only the first bytes may be at hand: positions may lie behind them.
+    ///
+    /// # Errors
+    /// The inside does not add up.
+    #[inline]
+    pub fn read_headers(&mut self, record: &Record<'_>, major: Major) -> Result<(), DecodeError> {
         self.blocks.clear();
         (self.main, self.origin, self.toplevel_xid) = (0..0, None, None);
         let mut fragments = Fragments::new(record, major);
@@ -417,9 +435,6 @@ impl Parts {
             block.data = take(u32::from(block.header.data_len));
         }
         self.main = take(main_len);
-        if at as usize > record.bytes.len() {
-            return Err(DecodeError("record with invalid length"));
-        }
         Ok(())
     }
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use super::voice::{self, End};
 use crate::dump::expr::Filter;
-use crate::names::{Catalogs, DiskBlocks, Names, RelName};
-use crate::pg::RelFile;
+use crate::names::{Catalogs, DiskBlocks, Names};
 use crate::source::datadir::DataDir;
 
 /// The catalogs of a data directory, read when they are needed.
@@ -56,9 +55,7 @@ impl Catalog {
     /// It is none.
     pub fn filter(&self, text: &str) -> Result<Filter, End> {
         let resolve = |name: &str| {
-            let names = self.load()?;
-            let found: Vec<RelFile> =
-                names.relations.iter().filter(|(_, known)| is(known, name)).map(|(rel, _)| *rel).collect();
+            let found = self.load()?.called(name);
             if found.is_empty() {
                 Err(format!("there is no relation {name:?} in the catalogs"))
             } else {
@@ -76,11 +73,4 @@ impl Catalog {
             End::Usage(Some(message), None)
         })
     }
-}
-
-/// `relation`, `schema.relation` or `database.schema.relation`.
-fn is(known: &RelName, name: &str) -> bool {
-    let qualified = format!("{}.{}", known.schema, known.name);
-    let full = known.database.as_ref().map(|database| format!("{database}.{qualified}"));
-    known.name == name || qualified == name || full.is_some_and(|full| full == name)
 }
