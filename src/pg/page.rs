@@ -5,7 +5,7 @@
 use thiserror::Error;
 
 use super::bytes::Bytes;
-use super::{BLOCK_SIZE, Lsn};
+use super::{BLOCK_SIZE, Lsn, Xid};
 
 /// The bytes of one page.
 pub type PageBytes = [u8; BLOCK_SIZE];
@@ -19,9 +19,6 @@ pub const HEADER_SIZE: usize = 24;
 const LINE_POINTER_SIZE: usize = 4;
 /// Page size and layout version 4, the only one since 8.3.
 const SIZE_AND_VERSION: u16 = BLOCK_SIZE as u16 | 4;
-/// `PD_ALL_VISIBLE`.
-const ALL_VISIBLE: u16 = 4;
-
 const LOWER: usize = 12;
 const UPPER: usize = 14;
 const SPECIAL: usize = 16;
@@ -150,6 +147,55 @@ impl<'a> Page<'a> {
     }
 }
 
+/// `pd_flags`.
+#[allow(missing_docs)]
+pub mod flags {
+    pub const HAS_FREE_LINES: u16 = 1;
+    pub const PAGE_FULL: u16 = 2;
+    pub const ALL_VISIBLE: u16 = 4;
+}
+
+/// A page's header as it stands (`PageHeaderData`), whether or not it makes sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// End of the record that last changed the page.
+    pub lsn: Lsn,
+    /// Checksum that was stored.
+    pub checksum: u16,
+    /// Bits of [`flags`].
+    pub flags: u16,
+    /// End of the line pointers, in bytes from the start of the page.
+    pub lower: u16,
+    /// Start of the tuples.
+    pub upper: u16,
+    /// Start of the special space.
+    pub special: u16,
+    /// Size of the page in bytes.
+    pub size: u16,
+    /// Layout version.
+    pub version: u8,
+    /// The oldest transaction whose dead tuples may be pruned, 0 for none.
+    pub prune_xid: Xid,
+}
+
+impl Header {
+    /// That of a page.
+    pub fn read(bytes: &PageBytes) -> Self {
+        let layout = word_at(bytes, 18);
+        Self {
+            lsn: lsn(bytes),
+            checksum: stored_checksum(bytes),
+            flags: word_at(bytes, 10),
+            lower: word_at(bytes, LOWER),
+            upper: word_at(bytes, UPPER),
+            special: word_at(bytes, SPECIAL),
+            size: layout & 0xFF00,
+            version: (layout & 0xFF) as u8,
+            prune_xid: Bytes::new(bytes).u32_at(20).unwrap_or_default(),
+        }
+    }
+}
+
 /// End of the record that last changed the page (`pd_lsn`).
 pub fn lsn(bytes: &PageBytes) -> Lsn {
     let words = Bytes::new(bytes);
@@ -214,9 +260,9 @@ impl<'a> PageMut<'a> {
 
     /// Sets or clears `PD_ALL_VISIBLE`.
     pub fn set_all_visible(&mut self, on: bool) {
-        let flags = word_at(self.bytes, 10);
-        let flags = if on { flags | ALL_VISIBLE } else { flags & !ALL_VISIBLE };
-        self.put(10, flags.to_le_bytes());
+        let now = word_at(self.bytes, 10);
+        let now = if on { now | flags::ALL_VISIBLE } else { now & !flags::ALL_VISIBLE };
+        self.put(10, now.to_le_bytes());
     }
 
     /// Bytes of the tuple at line pointer `number`.

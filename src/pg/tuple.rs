@@ -12,6 +12,9 @@ pub const HEADER_SIZE: usize = 23;
 /// Bits of `t_infomask`.
 #[allow(missing_docs)]
 pub mod infomask {
+    pub const HAS_NULLS: u16 = 0x0001;
+    /// A value is stored out of line, in the TOAST relation.
+    pub const HAS_EXTERNAL: u16 = 0x0004;
     /// The row has a hidden OID in front of its data (up to 11).
     pub const HAS_OID: u16 = 0x0008;
     pub const XMAX_KEYSHR_LOCK: u16 = 0x0010;
@@ -25,6 +28,8 @@ pub mod infomask {
     pub const XMAX_COMMITTED: u16 = 0x0400;
     pub const XMAX_INVALID: u16 = 0x0800;
     pub const XMAX_IS_MULTI: u16 = 0x1000;
+    /// It is what an UPDATE made of an older version.
+    pub const UPDATED: u16 = 0x2000;
     /// Moved by a VACUUM FULL of 8.4 or before (`HEAP_MOVED`).
     pub const MOVED: u16 = 0xC000;
     /// Everything that says something of `t_xmax` (`HEAP_XMAX_BITS`).
@@ -35,8 +40,12 @@ pub mod infomask {
 /// Bits of `t_infomask2`; the low eleven are the number of columns.
 #[allow(missing_docs)]
 pub mod infomask2 {
+    /// Number of columns.
+    pub const COLUMNS: u16 = 0x07FF;
     pub const KEYS_UPDATED: u16 = 0x2000;
     pub const HOT_UPDATED: u16 = 0x4000;
+    /// No index points to it.
+    pub const HEAP_ONLY: u16 = 0x8000;
 }
 
 /// `FrozenTransactionId`: committed, and older than every other.
@@ -75,6 +84,17 @@ impl<'a> Tuple<'a> {
     /// Bits of [`infomask`].
     pub fn infomask(&self) -> u16 {
         self.bytes.u16_at(20).unwrap_or_default()
+    }
+
+    /// Bits of [`infomask2`].
+    pub fn infomask2(&self) -> u16 {
+        self.bytes.u16_at(18).unwrap_or_default()
+    }
+
+    /// Where the next version of the row is, or the row itself (`t_ctid`).
+    pub fn ctid(&self) -> (BlockNumber, OffsetNumber) {
+        let half = |at| u32::from(self.bytes.u16_at(at).unwrap_or_default());
+        (half(12) << 16 | half(14), half(16) as OffsetNumber)
     }
 
     /// The row's columns, from the first on: bytes behind the header, null bitmap and padding.
@@ -197,6 +217,7 @@ mod tests {
             (700, 800, Some(77), &b"columns!"[..])
         );
         assert_eq!(tuple.infomask(), infomask::HAS_OID);
+        assert_eq!(tuple.ctid(), (0x0001_0002, 3));
     }
 
     proptest! {

@@ -98,6 +98,43 @@ impl BlockSet {
         self.chunks().all(|c| c.1.iter().all(|&word| word == 0))
     }
 
+    /// The highest block.
+    pub fn last(&self) -> Option<BlockNumber> {
+        let highest = |(chunk, words): (u16, &[u64])| {
+            let at = words.iter().rposition(|w| *w != 0)?;
+            let bit = 63 - words.get(at)?.leading_zeros();
+            Some(u32::from(chunk) * CHUNK + at as u32 * 64 + bit)
+        };
+        self.chunks().filter_map(highest).last()
+    }
+
+    /// The lowest block from this one on.
+    pub fn next_from(&self, block: BlockNumber) -> Option<BlockNumber> {
+        let first = (block / CHUNK) as u16;
+        self.chunks().filter(|(chunk, _)| *chunk >= first).find_map(|(chunk, words)| {
+            let low = if chunk == first { block % CHUNK } else { 0 };
+            let start = (low / 64) as usize;
+            words.iter().enumerate().skip(start).find_map(|(at, &word)| {
+                let word = if at == start { word & (u64::MAX << (low % 64)) } else { word };
+                (word != 0).then(|| u32::from(chunk) * CHUNK + at as u32 * 64 + word.trailing_zeros())
+            })
+        })
+    }
+
+    /// The highest block below this one.
+    pub fn last_before(&self, block: BlockNumber) -> Option<BlockNumber> {
+        let last = (block / CHUNK) as u16;
+        let highest = |(chunk, words): (u16, &[u64])| {
+            let limit = if chunk == last { block % CHUNK } else { CHUNK };
+            words.iter().enumerate().rev().find_map(|(at, &word)| {
+                let bits = limit.saturating_sub(at as u32 * 64).min(64);
+                let word = if bits == 64 { word } else { word & ((1u64 << bits) - 1) };
+                (word != 0).then(|| u32::from(chunk) * CHUNK + at as u32 * 64 + 63 - word.leading_zeros())
+            })
+        };
+        self.chunks().filter(|(chunk, _)| *chunk <= last).filter_map(highest).last()
+    }
+
     /// Adds every block of `other`.
     pub fn merge(&mut self, other: &Self) {
         for (chunk, theirs) in other.chunks() {
@@ -120,6 +157,42 @@ impl BlockSet {
             both.map(|(a, b)| u64::from((a & b).count_ones())).sum::<u64>()
         };
         self.chunks().map(count).sum()
+    }
+
+    /// How many blocks of `from` up to, not including, `to` are in the set.
+    pub fn within(&self, from: BlockNumber, to: BlockNumber) -> u64 {
+        self.within_both(None, from, to)
+    }
+
+    /// How many of them are in both sets.
+    pub fn common_within(&self, other: &Self, from: BlockNumber, to: BlockNumber) -> u64 {
+        self.within_both(Some(other), from, to)
+    }
+
+    fn within_both(&self, other: Option<&Self>, from: BlockNumber, to: BlockNumber) -> u64 {
+        let Some(last) = to.checked_sub(1).filter(|last| *last >= from) else { return 0 };
+        let mut count = 0;
+        for chunk in from / CHUNK..=last / CHUNK {
+            let ours = self.words_of(chunk as u16);
+            let theirs = other.map(|other| other.words_of(chunk as u16));
+            let low = if chunk == from / CHUNK { from % CHUNK } else { 0 };
+            let high = if chunk == last / CHUNK { last % CHUNK } else { CHUNK - 1 };
+            for word in low / 64..=high / 64 {
+                let Some(&own) = ours.get(word as usize) else { break };
+                let mut bits = match theirs {
+                    Some(theirs) => own & theirs.get(word as usize).copied().unwrap_or_default(),
+                    None => own,
+                };
+                if word == low / 64 {
+                    bits &= u64::MAX << (low % 64);
+                }
+                if word == high / 64 {
+                    bits &= u64::MAX >> (63 - high % 64);
+                }
+                count += u64::from(bits.count_ones());
+            }
+        }
+        count
     }
 
     /// The blocks, ascending.
@@ -181,9 +254,21 @@ mod tests {
             merged.merge(&right);
             prop_assert_eq!(merged.len(), both.len() as u64);
             prop_assert!(merged.iter().eq(both.iter().copied()));
+            prop_assert_eq!(merged.last(), both.last().copied());
+            for at in a.iter().take(5).chain(b.iter().take(5)).copied().chain([0, 64, 299, u32::MAX]) {
+                prop_assert_eq!(merged.next_from(at), both.range(at..).next().copied());
+                prop_assert_eq!(merged.last_before(at), both.range(..at).next_back().copied());
+            }
             prop_assert!(both.iter().all(|&x| merged.contains(x)));
             let common = a.iter().collect::<BTreeSet<_>>().intersection(&b.iter().collect()).count();
             prop_assert_eq!(left.common(&right), common as u64);
+            for (from, to) in a.iter().zip(&b).map(|(x, y)| (*x, *y)).take(3).chain([(0, 300), (0, u32::MAX), (70, 128), (64, 65)]) {
+                let inside = |set: &BlockSet| set.iter().filter(|x| (from..to).contains(x)).count() as u64;
+                prop_assert_eq!(right.within(from, to), inside(&right));
+                prop_assert_eq!(merged.within(from, to), inside(&merged));
+                let both = right.iter().filter(|x| left.contains(*x)).collect::<BlockSet>();
+                prop_assert_eq!(left.common_within(&right, from, to), inside(&both));
+            }
             let spread: Vec<u32> = merged.ranges().flat_map(|(x, y)| x..=y).collect();
             prop_assert!(spread.into_iter().eq(both.iter().copied()));
         }

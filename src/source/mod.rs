@@ -1,6 +1,7 @@
 //! Everything that opens a file; all of it read-only.
 
 pub mod archive;
+pub mod block;
 pub mod compress;
 pub mod datadir;
 pub mod leftovers;

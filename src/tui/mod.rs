@@ -16,6 +16,7 @@ pub mod saved;
 pub mod start;
 mod terminal;
 pub mod view;
+pub mod wal;
 mod widget;
 
 pub use start::{Start, What, run};

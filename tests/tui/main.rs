@@ -3,6 +3,7 @@
 
 mod robot;
 
+mod blocks;
 mod overview;
 
 mod any_keys;
