@@ -107,7 +107,7 @@ fn title(app: &App, buffer: &mut Buffer, area: Rect) {
     if let Some(picture) = &shared.picture {
         let (sign, style) = sign(picture);
         spans.push(Span::styled(format!("{sign} "), style));
-        spans.push(span(&picture.verdict.line, style));
+        spans.push(span(verdict(picture), style));
     } else if let Some(failed) = &app.failed {
         spans.push(span(format!("✗ {failed}"), BAD));
     }
@@ -134,6 +134,19 @@ pub fn sign(picture: &Picture) -> (char, Style) {
         "same" | "follow" => ('✓', GOOD),
         "rewind" if picture.verdict.blocked_by.is_empty() => ('!', WARN),
         _ => ('✗', BAD),
+    }
+}
+
+/// The verdict in a few words.
+fn verdict(picture: &Picture) -> String {
+    let action = picture.verdict.action.to_uppercase();
+    let blocked = match picture.verdict.blocked_by.len() {
+        0 => String::new(),
+        n => format!(", {} in the way", words::counted(n as u64, "finding")),
+    };
+    match (picture.verdict.action.as_ref(), picture.verdict.lost_commits) {
+        ("rewind", Some(lost)) => format!("{action}: {} lost{blocked}", words::counted(lost, "commit")),
+        _ => format!("{action}{blocked}"),
     }
 }
 

@@ -13,6 +13,9 @@ use super::look::{CODE, DIM, PLAIN};
 use super::widget::list::List;
 use super::widget::pane::{clean, fit, put, put_row, titled};
 
+/// Columns from which on the commands' names have a column.
+const WIDE: u16 = 110;
+
 /// The help, and what was typed to search it.
 #[derive(Debug, Default)]
 pub struct Help {
@@ -64,16 +67,24 @@ impl Help {
             Span::styled("▌", DIM),
         ]);
         put(buffer, body, 0, &search);
-        let list = super::widget::pane::below(body, 1);
+        let rest = super::widget::pane::below(body, 1);
+        let wide = body.width >= WIDE;
+        // on a narrow screen the command's name is told of the selected line only
+        let list = if wide { rest } else { Rect { height: rest.height.saturating_sub(1), ..rest } };
         for (line, index) in self.list.window(rows.len(), list.height as usize).enumerate() {
             let Some(binding) = rows.get(index) else { continue };
             let keys: Vec<_> = binding.keys.iter().map(|key| key.name()).collect();
+            let name = if wide { fit(&format!(":{}", binding.name), 21) } else { String::new() };
             let text = Line::from(vec![
-                Span::styled(fit(&keys.join(" "), 18), CODE),
-                Span::styled(fit(&format!(":{}", binding.name), 21), DIM),
+                Span::styled(fit(&keys.join(" "), 16), CODE),
+                Span::styled(name, DIM),
                 Span::styled(binding.help, PLAIN),
             ]);
             put_row(buffer, list, line as u16, &text, index == self.list.selected(), true);
+        }
+        if let Some(binding) = rows.get(self.list.selected()).filter(|_| !wide) {
+            let name = Line::styled(format!("command :{}", binding.name), DIM);
+            put(buffer, rest, list.height, &name);
         }
         if rows.is_empty() {
             put(buffer, list, 0, &Line::styled("no key does that", DIM));

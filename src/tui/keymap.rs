@@ -116,7 +116,7 @@ pub const BINDINGS: &[Binding] = &[
         Action::Resume,
         "resume",
         "",
-        "Go on with a rewind that was interrupted; asks first",
+        "Go on with an interrupted rewind; asks first",
     ),
     bind(
         In(&[Plan]),
@@ -132,7 +132,7 @@ pub const BINDINGS: &[Binding] = &[
         Action::Keep,
         "keep",
         "keep",
-        "Keep the selected file of the target as it is, or no longer",
+        "Keep the target's file as it is, or no longer",
     ),
     bind(
         In(&[Plan]),
@@ -140,7 +140,7 @@ pub const BINDINGS: &[Binding] = &[
         Action::Compare,
         "compare",
         "",
-        "Compare all relation files instead of reading the target's WAL",
+        "Compare all relation files instead of reading WAL",
     ),
     bind(
         In(&[Overview, Lost, Plan]),
@@ -188,7 +188,7 @@ pub const BINDINGS: &[Binding] = &[
         Action::ShowRecords,
         "show-records",
         "records",
-        "Show the records of what is selected: block, relation or transaction",
+        "Show the records of the block, relation or transaction",
     ),
     bind(
         Everywhere,
@@ -236,7 +236,7 @@ pub const BINDINGS: &[Binding] = &[
         Action::Filter,
         "filter",
         "filter",
-        "Filter: an expression as of waldump --where for records, a part of the name elsewhere",
+        "Filter: as waldump --where for records, else part of a name",
     ),
     bind(In(&[Blocks, Plan]), &[Key::char('o')], Action::Sort, "sort", "sort", "Sort by the next column"),
     bind(
@@ -285,7 +285,7 @@ pub const BINDINGS: &[Binding] = &[
         Action::Copy,
         "copy",
         "copy",
-        "Copy what is selected to the clipboard, over SSH too (OSC 52)",
+        "Copy what is selected to the clipboard, over SSH too",
     ),
     bind(Everywhere, &[Key::char('?')], Action::Help, "help", "help", "All keys; type to search"),
     bind(Everywhere, &[Key::char(':')], Action::Command, "command", "", "Type a command by its name"),
@@ -449,6 +449,15 @@ mod tests {
                 let near = BINDINGS.iter().filter(|b| b.scope.holds(Plan)).find(|b| b.keys.contains(&small));
                 assert!(near.is_none(), "{near:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_help_fits_a_narrow_screen() {
+        for binding in BINDINGS {
+            let keys: Vec<_> = binding.keys.iter().map(|k| k.name()).collect();
+            assert!(keys.join(" ").chars().count() < 16, "{}", binding.name);
+            assert!(binding.help.chars().count() <= 64, "{}", binding.name);
         }
     }
 }

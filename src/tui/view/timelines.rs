@@ -1,17 +1,368 @@
-//! TODO.
+//! The tree of timelines over both sides and the archives, with histories, and the WAL segments along it.
 
+use std::cell::Cell;
+
+use crossterm::event::{MouseEvent, MouseEventKind};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
 
-use super::{Context, Shared, View};
+use super::{Context, Prompt, Shared, View};
+use crate::pg::{Lsn, TimelineId};
+use crate::report::dto::{LineageEntry, NeededSegment, Relation, Side};
 use crate::tui::action::Action;
+use crate::tui::frame::path;
+use crate::tui::look::{BAD, CODE, DIM, MATCH, PLAIN, STRONG, WARN};
+use crate::tui::saved::Picture;
+use crate::tui::widget::list::List;
+use crate::tui::widget::pane::{put, put_row, span, titled};
+use crate::tui::widget::prose::{Para, Scroll};
 
-/// The view.
+/// The third view.
 #[derive(Debug, Default)]
-pub struct Timelines {}
+pub struct Timelines {
+    list: List,
+    search: String,
+    drawn: Cell<Rect>,
+}
+
+/// A timeline at its place in the tree.
+#[derive(Debug)]
+struct Node {
+    timeline: TimelineId,
+    begin: Lsn,
+    /// Why the one before it ended, from the history file.
+    reason: String,
+    /// Sides that are on it now, with the end of their WAL.
+    ends: Vec<(&'static str, Option<Lsn>)>,
+    /// Sides whose history goes through it.
+    through: Vec<&'static str>,
+    /// History files of this timeline.
+    files: Vec<HistoryAt>,
+    children: Vec<Node>,
+}
+
+#[derive(Debug)]
+struct HistoryAt {
+    place: String,
+    lines: Vec<String>,
+}
+
+/// A line, and what is said of it below.
+struct Row {
+    line: Vec<Span<'static>>,
+    detail: Vec<Para>,
+}
+
+impl Row {
+    fn text(&self) -> String {
+        self.line.iter().map(|s| s.content.as_ref()).collect()
+    }
+}
+
+/// Goes down the tree along a history, and makes what is missing; gives the last node.
+fn along<'a>(
+    roots: &'a mut Vec<Node>,
+    entries: &[LineageEntry],
+    side: Option<&'static str>,
+) -> Option<&'a mut Node> {
+    let (first, rest) = entries.split_first()?;
+    let at = roots.iter().position(|n| n.timeline == first.timeline && n.begin == first.begin);
+    let at = at.unwrap_or_else(|| {
+        roots.push(Node {
+            timeline: first.timeline,
+            begin: first.begin,
+            reason: String::new(),
+            ends: Vec::new(),
+            through: Vec::new(),
+            files: Vec::new(),
+            children: Vec::new(),
+        });
+        roots.len() - 1
+    });
+    let node = roots.get_mut(at)?;
+    node.through.extend(side.filter(|s| !node.through.contains(s)));
+    if rest.is_empty() {
+        return Some(node);
+    }
+    let reason = first.reason.clone();
+    let child = along(&mut node.children, rest, side);
+    child.map(|child| {
+        if rest.len() == 1 && child.reason.is_empty() {
+            child.reason = reason;
+        }
+        child
+    })
+}
+
+fn tree(picture: &Picture) -> Vec<Node> {
+    let mut roots = Vec::new();
+    for (name, side) in [("target", &picture.target), ("source", &picture.source)] {
+        if let Some(node) = along(&mut roots, &side.lineage, Some(name)) {
+            node.ends.push((name, side.end_of_wal.as_ref().map(|e| e.lsn)));
+        }
+    }
+    for side in [&picture.target, &picture.source] {
+        for file in &side.histories {
+            if let Some(node) = along(&mut roots, &file.entries, None) {
+                let place = path(&file.path);
+                if !node.files.iter().any(|f| f.place == place) {
+                    node.files.push(HistoryAt { place, lines: file.lines.clone() });
+                }
+            }
+        }
+    }
+    roots
+}
+
+/// A segment that is needed, once, whatever it is needed for.
+fn segments(picture: &Picture) -> Vec<(&NeededSegment, Vec<&'static str>)> {
+    let mut out: Vec<(&NeededSegment, Vec<&'static str>)> = Vec::new();
+    let needs =
+        [(&picture.wal.find_blocks, "to find the blocks"), (&picture.wal.follow, "to follow the source")];
+    for (need, why) in needs {
+        for segment in need.iter().flat_map(|n| &n.segments) {
+            match out.iter_mut().find(|(s, _)| s.name == segment.name) {
+                Some((_, whys)) => whys.push(why),
+                None => out.push((segment, vec![why])),
+            }
+        }
+    }
+    out.sort_by_key(|(s, _)| (s.timeline, s.segno));
+    out
+}
+
+fn rows(picture: &Picture) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let segments = segments(picture);
+    for root in &tree(picture) {
+        branch(root, None, 0, picture, &segments, &mut rows);
+    }
+    for (name, side) in [("target", &picture.target), ("source", &picture.source)] {
+        for timeline in &side.missing_history {
+            let text = format!("{timeline:08X}.history is missing for the {name}");
+            rows.push(Row {
+                line: vec![Span::styled("✗ ", BAD), span(&text, BAD)],
+                detail: vec![Para::new(
+                    format!("{text}. It lies in pg_wal of a server that went through the promotion, or in the archive; give \
+                     the archive with --wal-archive."),
+                    PLAIN,
+                )],
+            });
+        }
+    }
+    rows
+}
+
+fn branch(
+    node: &Node,
+    parent: Option<TimelineId>,
+    depth: usize,
+    picture: &Picture,
+    segments: &[(&NeededSegment, Vec<&'static str>)],
+    rows: &mut Vec<Row>,
+) {
+    let indent = "   ".repeat(depth);
+    let lead = if depth == 0 { String::new() } else { format!("{}└▶ ", "   ".repeat(depth - 1)) };
+    let mut line = vec![Span::styled(lead, DIM), Span::styled(format!("timeline {}", node.timeline), STRONG)];
+    let mut detail = vec![Para::new(format!("Timeline {}", node.timeline), STRONG)];
+    if let Some(parent) = parent {
+        line.push(span(format!("  from {parent} at {}", node.begin), PLAIN));
+        let why = if node.reason.is_empty() { "no reason is given" } else { &node.reason };
+        detail.push(Para::new(format!("It left timeline {parent} at {}: {why}.", node.begin), PLAIN));
+    }
+    for (name, end) in &node.ends {
+        let at = end.map_or_else(|| "end not known".into(), |e| e.to_string());
+        line.push(span(format!("  {name} ends at {at}"), CODE));
+        let side: &Side = if *name == "target" { &picture.target } else { &picture.source };
+        let evidence = side.end_of_wal.as_ref().map_or_else(
+            || "Where its WAL ends could not be read.".to_owned(),
+            |e| format!("The {name}'s WAL ends at {} ({}): {}.", e.lsn, e.message, e.meaning),
+        );
+        detail.push(Para::new(evidence, PLAIN));
+    }
+    if !node.through.is_empty() {
+        detail.push(Para::new(format!("In the history of: {}.", node.through.join(" and ")), PLAIN));
+    }
+    if let Relation::Twins { timeline } = picture.relation
+        && timeline == node.timeline
+    {
+        line.push(Span::styled("  ✗ twins", BAD));
+        detail.push(Para::new(
+            "Both sides claim this timeline with different records: two servers were promoted on their own. Its number is \
+             no sign that they have it in common.",
+            WARN,
+        ));
+    }
+    for file in &node.files {
+        detail.push(Para::new("History file ", DIM).with(&file.place, CODE));
+        detail.extend(file.lines.iter().map(|l| Para::new(format!("  {l}"), PLAIN).indented(4)));
+    }
+    rows.push(Row { line, detail });
+    if let Some(d) =
+        picture.divergence.as_ref().filter(|d| d.timeline == node.timeline && node.through.len() == 2)
+    {
+        rows.push(Row {
+            line: vec![
+                Span::styled(format!("{indent}  ◆ "), WARN),
+                span(format!("divergence at {}", d.lsn), WARN),
+            ],
+            detail: vec![Para::new(
+                format!(
+                    "Up to {} both sides have the same WAL; shown by: {}.",
+                    d.lsn,
+                    match d.shown_by.as_ref() {
+                        "history" => "a line of a history file",
+                        "records" => "the first record that differs",
+                        _ => "one side simply ends there",
+                    }
+                ),
+                PLAIN,
+            )],
+        });
+    }
+    if let Some(c) =
+        picture.checkpoint.as_ref().filter(|c| c.timeline == node.timeline && node.through.len() == 2)
+    {
+        rows.push(Row {
+            line: vec![
+                Span::styled(format!("{indent}  ● "), CODE),
+                span(format!("last common checkpoint {}, redo {}", c.lsn, c.redo), PLAIN),
+            ],
+            detail: vec![Para::new(
+                format!(
+                    "The last checkpoint before the divergence on the target, a {} one. The changed blocks are looked for from \
+                     here on.",
+                    if c.shutdown { "shutdown" } else { "online" }
+                ),
+                PLAIN,
+            )],
+        });
+    }
+    for (segment, whys) in segments.iter().filter(|(s, _)| s.timeline == node.timeline) {
+        let missing = segment.found.is_empty();
+        let mut places = Vec::new();
+        places.extend(segment.on_target.then_some("target"));
+        places.extend(segment.on_source.then_some("source"));
+        places.extend((!missing && places.is_empty()).then_some("archive"));
+        let (sign, style) = if missing { ("✗", BAD) } else { ("✓", PLAIN) };
+        let place = if missing { "MISSING".to_owned() } else { places.join(", ") };
+        let mut detail = vec![Para::new(format!("Needed {}.", whys.join(" and ")), PLAIN)];
+        detail.extend(segment.found.iter().map(|p| Para::new("- ", DIM).with(path(p), CODE).indented(2)));
+        if missing {
+            detail.push(Para::new(
+                "Found nowhere. Give an archive that has it with --wal-archive or --restore-command.",
+                WARN,
+            ));
+        }
+        rows.push(Row {
+            line: vec![
+                Span::styled(format!("{indent}  {sign} "), style),
+                span(&segment.name, if missing { BAD } else { PLAIN }),
+                span(format!("  {place}"), if missing { BAD } else { DIM }),
+            ],
+            detail,
+        });
+    }
+    for child in &node.children {
+        branch(child, Some(node.timeline), depth + 1, picture, segments, rows);
+    }
+}
+
+impl Timelines {
+    fn find(&mut self, rows: &[Row], back: bool) -> bool {
+        let wanted = self.search.to_lowercase();
+        let (at, len) = (self.list.selected(), rows.len());
+        let mut others = (1..=len).map(|by| if back { (at + len - by) % len } else { (at + by) % len });
+        let found = others.find(|&n| rows.get(n).is_some_and(|r| r.text().to_lowercase().contains(&wanted)));
+        if let Some(row) = found {
+            self.list.select(row, len);
+        }
+        found.is_some()
+    }
+}
 
 impl View for Timelines {
-    fn update(&mut self, _action: Action, _context: &mut Context<'_>) {}
+    fn update(&mut self, action: Action, context: &mut Context<'_>) {
+        let Some(picture) = context.shared.picture.clone() else { return };
+        let rows = rows(&picture);
+        if self.list.moved(action, rows.len()) {
+            return;
+        }
+        match action {
+            Action::NextMatch | Action::PreviousMatch => {
+                if !self.find(&rows, action == Action::PreviousMatch) {
+                    context.say(format!("{} is nowhere", self.search));
+                }
+            }
+            Action::Copy => {
+                if let Some(row) = rows.get(self.list.selected()) {
+                    context.copy(row.text());
+                }
+            }
+            _ => {}
+        }
+    }
 
-    fn draw(&self, _buffer: &mut Buffer, _area: Rect, _shared: &Shared) {}
+    fn refuses(&self, action: Action, _: &Shared) -> Option<String> {
+        match action {
+            Action::NextMatch | Action::PreviousMatch if self.search.is_empty() => {
+                Some("search first, with /".into())
+            }
+            Action::Enter | Action::Back | Action::NextPane | Action::PreviousPane | Action::Enlarge => {
+                Some("there is nothing to open here: what is selected is explained below".into())
+            }
+            _ => None,
+        }
+    }
+
+    fn prompt(&self, _: Prompt) -> String {
+        self.search.clone()
+    }
+
+    fn entered(&mut self, _: Prompt, text: &str, context: &mut Context<'_>) -> Result<(), String> {
+        self.search = text.to_owned();
+        let Some(picture) = context.shared.picture.clone() else { return Ok(()) };
+        if text.is_empty() || self.find(&rows(&picture), false) {
+            Ok(())
+        } else {
+            Err("nothing here says so".into())
+        }
+    }
+
+    fn mouse(&mut self, event: MouseEvent, _: Rect, context: &mut Context<'_>) {
+        let list = self.drawn.get();
+        if let (MouseEventKind::Down(_), Some(picture)) = (event.kind, &context.shared.picture)
+            && list.contains((event.column, event.row).into())
+        {
+            let row = self.list.at_line(usize::from(event.row - list.y));
+            self.list.select(row, rows(picture).len());
+        }
+    }
+
+    fn draw(&self, buffer: &mut Buffer, area: Rect, shared: &Shared) {
+        let Some(picture) = &shared.picture else {
+            put(buffer, area, 0, &Line::styled("The histories are being read.", DIM));
+            return;
+        };
+        let rows = rows(picture);
+        let wanted = (rows.len() as u16 + 1).min(area.height * 3 / 5);
+        let upper = Rect { height: wanted, ..area };
+        let lower = Rect { y: area.y + wanted, height: area.height - wanted, ..area };
+        let list = titled(buffer, upper, "timelines, and the WAL that is needed along them", true);
+        self.drawn.set(list);
+        let search = self.search.to_lowercase();
+        for (line, index) in self.list.window(rows.len(), list.height as usize).enumerate() {
+            let Some(row) = rows.get(index) else { continue };
+            let mut spans = row.line.clone();
+            if !search.is_empty() && row.text().to_lowercase().contains(&search) {
+                spans.iter_mut().for_each(|s| s.style = s.style.patch(MATCH));
+            }
+            put_row(buffer, list, line as u16, &Line::from(spans), index == self.list.selected(), true);
+        }
+        let body = titled(buffer, lower, "what is selected", false);
+        if let Some(row) = rows.get(self.list.selected()) {
+            Scroll::default().draw(buffer, body, &row.detail);
+        }
+    }
 }
