@@ -19,7 +19,7 @@ use crate::report::{plan, text, words};
 use crate::tui::executor::RealExecutor;
 use crate::tui::look::Look;
 use crate::tui::saved::Picture;
-use crate::tui::{self, Start, What};
+use crate::tui::{self, Over, Start, What};
 
 /// Arguments of `forkpoint tui`.
 #[derive(Debug, Args)]
@@ -165,7 +165,8 @@ pub fn open(
     let look = Look { color: console.color, unicode: console.unicode && !args.ascii };
     let start = Start { what, read_only, look, mouse: !args.no_mouse, folder };
     match tui::run(start, Arc::new(executor)) {
-        Ok(()) => Ok(exit::DONE),
+        Ok(Over::Quit) => Ok(exit::DONE),
+        Ok(Over::Ended) => Err(Failure::new(exit::INTERRUPTED, "interrupted")),
         Err(error) => Err(Failure::new(exit::FAILED, format!("the terminal: {error}"))),
     }
 }

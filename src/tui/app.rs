@@ -490,6 +490,10 @@ impl App {
         if name.is_empty() {
             return Vec::new();
         }
+        #[cfg(debug_assertions)]
+        if let Some(effects) = self.bug(name) {
+            return effects;
+        }
         let found = BINDINGS.iter().find(|b| b.name == name || matches!((b.name, name), ("quit", "q")));
         match found {
             Some(binding) if binding.scope.holds(self.view) => self.act(binding.action),
@@ -501,6 +505,21 @@ impl App {
                 self.said = Some(format!("there is no command {name:?}; ? lists all"));
                 Vec::new()
             }
+        }
+    }
+
+    /// Bugs on demand, for the tests that the terminal is given back: not in a release.
+    #[cfg(debug_assertions)]
+    #[expect(clippy::panic, reason = "that is what it is for")]
+    fn bug(&mut self, name: &str) -> Option<Vec<Effect>> {
+        match name {
+            "panic" => panic!("on demand"),
+            "panic-behind" => {
+                let work = Box::new(|_: &super::jobs::Worker| panic!("on demand"));
+                self.jobs.start(Job { slot: Slot::Export, label: "", work });
+                Some(Vec::new())
+            }
+            _ => None,
         }
     }
 

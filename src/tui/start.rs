@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{panic, thread};
 
 use signal_hook::consts::{SIGHUP, SIGTERM, SIGTSTP};
@@ -22,6 +22,9 @@ use crate::diagnosis::engine::{self, Options};
 
 /// How often the figures of work that runs are drawn.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Events are taken together for so long at most.
+const BATCH: Duration = Duration::from_millis(20);
 
 /// What is looked at.
 #[derive(Debug)]
@@ -47,6 +50,15 @@ pub struct Start {
     pub mouse: bool,
     /// Where exports go.
     pub folder: PathBuf,
+}
+
+/// How it came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// The user had enough.
+    Quit,
+    /// A signal, or the terminal is gone.
+    Ended,
 }
 
 /// The answer of the diagnosis.
@@ -123,7 +135,7 @@ pub fn execution(executor: Arc<dyn Executor>, command: super::executor::Command)
 ///
 /// # Errors
 /// The terminal does not take part, or there was a bug, which the text then tells.
-pub fn run(start: Start, executor: Arc<dyn Executor>) -> io::Result<()> {
+pub fn run(start: Start, executor: Arc<dyn Executor>) -> io::Result<Over> {
     let look = start.look;
     let mut app = app(start);
     app.shared.undo_dir = executor.undo_dir();
@@ -155,17 +167,22 @@ pub fn run(start: Start, executor: Arc<dyn Executor>) -> io::Result<()> {
     }
 }
 
-fn keep_going(app: &mut App, screen: &mut Screen, executor: &Arc<dyn Executor>) -> io::Result<()> {
+fn keep_going(app: &mut App, screen: &mut Screen, executor: &Arc<dyn Executor>) -> io::Result<Over> {
     loop {
         screen.draw(app)?;
         let patience = (!app.jobs.running().is_empty()).then_some(TICK);
         let Some(first) = app.jobs.next(patience) else { continue };
-        // what is there already is taken before the next frame
+        // what is there already is taken before the next frame, as long as that does not keep the eye waiting
+        let begun = Instant::now();
         let mut next = Some(first);
         while let Some(event) = next {
+            let over = if matches!(event, Event::End) { Over::Ended } else { Over::Quit };
             for effect in app.update(event) {
                 match effect {
-                    Effect::Quit => return leave(app),
+                    Effect::Quit => {
+                        leave(app);
+                        return Ok(over);
+                    }
                     Effect::Execute(command) => app.jobs.start(execution(Arc::clone(executor), *command)),
                     Effect::Suspend => screen.suspend()?,
                     Effect::Redraw => screen.redraw()?,
@@ -180,20 +197,19 @@ fn keep_going(app: &mut App, screen: &mut Screen, executor: &Arc<dyn Executor>) 
                     Effect::Run(_) | Effect::Stop(_) | Effect::Say(_) | Effect::Go(_) | Effect::Ask(_) => {}
                 }
             }
-            next = app.jobs.at_hand();
+            next = if begun.elapsed() < BATCH { app.jobs.at_hand() } else { None };
         }
     }
 }
 
 /// Something that writes gets to its safe point first.
-fn leave(app: &mut App) -> io::Result<()> {
+fn leave(app: &mut App) {
     app.jobs.ask_to_stop(Slot::Execution);
     while app.executing() {
         if let Some(event) = app.jobs.next(Some(TICK)) {
             app.jobs.counts(&event);
         }
     }
-    Ok(())
 }
 
 /// Signals become events.

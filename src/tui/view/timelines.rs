@@ -171,19 +171,6 @@ fn branch(
         let why = if node.reason.is_empty() { "no reason is given" } else { &node.reason };
         detail.push(Para::new(format!("It left timeline {parent} at {}: {why}.", node.begin), PLAIN));
     }
-    for (name, end) in &node.ends {
-        let at = end.map_or_else(|| "end not known".into(), |e| e.to_string());
-        line.push(span(format!("  {name} ends at {at}"), CODE));
-        let side: &Side = if *name == "target" { &picture.target } else { &picture.source };
-        let evidence = side.end_of_wal.as_ref().map_or_else(
-            || "Where its WAL ends could not be read.".to_owned(),
-            |e| format!("The {name}'s WAL ends at {} ({}): {}.", e.lsn, e.message, e.meaning),
-        );
-        detail.push(Para::new(evidence, PLAIN));
-    }
-    if !node.through.is_empty() {
-        detail.push(Para::new(format!("In the history of: {}.", node.through.join(" and ")), PLAIN));
-    }
     if let Relation::Twins { timeline } = picture.relation
         && timeline == node.timeline
     {
@@ -194,11 +181,49 @@ fn branch(
             WARN,
         ));
     }
+    for (name, end) in &node.ends {
+        let at = end.map_or_else(|| "end not known".into(), |e| e.to_string());
+        line.push(span(format!("  {name} ends at {at}"), CODE));
+        let side: &Side = if *name == "target" { &picture.target } else { &picture.source };
+        let evidence = side.end_of_wal.as_ref().map_or_else(
+            || "Where its WAL ends could not be read.".to_owned(),
+            |e| {
+                format!(
+                    "The {name}'s WAL ends at {} ({}): {}.",
+                    e.lsn,
+                    e.message,
+                    e.meaning.trim_end_matches('.')
+                )
+            },
+        );
+        detail.push(Para::new(evidence, PLAIN));
+    }
+    if !node.through.is_empty() {
+        detail.push(Para::new(format!("In the history of: {}.", node.through.join(" and ")), PLAIN));
+    }
     for file in &node.files {
         detail.push(Para::new("History file ", DIM).with(&file.place, CODE));
         detail.extend(file.lines.iter().map(|l| Para::new(format!("  {l}"), PLAIN).indented(4)));
     }
     rows.push(Row { line, detail });
+    if let Some(c) =
+        picture.checkpoint.as_ref().filter(|c| c.timeline == node.timeline && node.through.len() == 2)
+    {
+        rows.push(Row {
+            line: vec![
+                Span::styled(format!("{indent}  ● "), CODE),
+                span(format!("last common checkpoint {}, redo {}", c.lsn, c.redo), PLAIN),
+            ],
+            detail: vec![Para::new(
+                format!(
+                    "The last checkpoint before the divergence on the target, a {} one. The changed blocks are looked for from \
+                     here on.",
+                    if c.shutdown { "shutdown" } else { "online" }
+                ),
+                PLAIN,
+            )],
+        });
+    }
     if let Some(d) =
         picture.divergence.as_ref().filter(|d| d.timeline == node.timeline && node.through.len() == 2)
     {
@@ -216,24 +241,6 @@ fn branch(
                         "records" => "the first record that differs",
                         _ => "one side simply ends there",
                     }
-                ),
-                PLAIN,
-            )],
-        });
-    }
-    if let Some(c) =
-        picture.checkpoint.as_ref().filter(|c| c.timeline == node.timeline && node.through.len() == 2)
-    {
-        rows.push(Row {
-            line: vec![
-                Span::styled(format!("{indent}  ● "), CODE),
-                span(format!("last common checkpoint {}, redo {}", c.lsn, c.redo), PLAIN),
-            ],
-            detail: vec![Para::new(
-                format!(
-                    "The last checkpoint before the divergence on the target, a {} one. The changed blocks are looked for from \
-                     here on.",
-                    if c.shutdown { "shutdown" } else { "online" }
                 ),
                 PLAIN,
             )],
