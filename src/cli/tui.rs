@@ -13,13 +13,13 @@ use super::console::Console;
 use super::exit::{self, Failure};
 use super::output::Output;
 use super::report::{self, ReportArgs};
-use super::rewinding::absolute;
+use super::rewinding::{absolute, after_a_bug};
 use crate::plan::load;
 use crate::report::{plan, text, words};
 use crate::tui::executor::RealExecutor;
 use crate::tui::look::Look;
 use crate::tui::saved::Picture;
-use crate::tui::{self, Over, Start, What};
+use crate::tui::{self, Over, ScreenError, Start, What};
 
 /// Arguments of `forkpoint tui`.
 #[derive(Debug, Args)]
@@ -167,6 +167,9 @@ pub fn open(
     match tui::run(start, Arc::new(executor)) {
         Ok(Over::Quit) => Ok(exit::DONE),
         Ok(Over::Ended) => Err(Failure::new(exit::INTERRUPTED, "interrupted")),
-        Err(error) => Err(Failure::new(exit::FAILED, format!("the terminal: {error}"))),
+        Err(ScreenError::Bug(text)) => {
+            Err(Failure::new(exit::FAILED, format!("a bug: {text}. {}; please report it.", after_a_bug())))
+        }
+        Err(error) => Err(Failure::new(exit::FAILED, error.to_string())),
     }
 }

@@ -19,4 +19,4 @@ pub mod view;
 pub mod wal;
 mod widget;
 
-pub use start::{Over, Start, What, run};
+pub use start::{Over, ScreenError, Start, What, run};

@@ -9,6 +9,7 @@ use std::{panic, thread};
 
 use signal_hook::consts::{SIGHUP, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
+use thiserror::Error;
 
 use super::app::{App, Effect};
 use super::executor::{Ended, Executor};
@@ -59,6 +60,17 @@ pub enum Over {
     Quit,
     /// A signal, or the terminal is gone.
     Ended,
+}
+
+/// Why the screen ended by itself.
+#[derive(Debug, Error)]
+pub enum ScreenError {
+    /// The terminal does not take part.
+    #[error("the terminal: {0}")]
+    Terminal(io::Error),
+    /// A bug, in the words of its panic.
+    #[error("{0}")]
+    Bug(String),
 }
 
 /// The answer of the diagnosis.
@@ -134,8 +146,8 @@ pub fn execution(executor: Arc<dyn Executor>, command: super::executor::Command)
 /// Opens the screen and stays until the user has enough.
 ///
 /// # Errors
-/// The terminal does not take part, or there was a bug, which the text then tells.
-pub fn run(start: Start, executor: Arc<dyn Executor>) -> io::Result<Over> {
+/// The terminal does not take part, or there was a bug.
+pub fn run(start: Start, executor: Arc<dyn Executor>) -> Result<Over, ScreenError> {
     let look = start.look;
     let mut app = app(start);
     app.shared.undo_dir = executor.undo_dir();
@@ -147,7 +159,7 @@ pub fn run(start: Start, executor: Arc<dyn Executor>) -> io::Result<Over> {
     // nothing may be printed over the screen: the text comes when the terminal is as it was
     panic::set_hook(Box::new(move |info| {
         let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.get_or_insert_with(|| info.to_string());
+        told.get_or_insert_with(|| info.to_string().replace('\n', " "));
     }));
     let result = panic::catch_unwind(panic::AssertUnwindSafe(|| {
         let mut screen = Screen::take(look, app.mouse)?;
@@ -159,11 +171,11 @@ pub fn run(start: Start, executor: Arc<dyn Executor>) -> io::Result<Over> {
     }));
     panic::set_hook(before);
     match result {
-        Ok(result) => result,
-        Err(payload) => panic::resume_unwind(bug.lock().map_or(payload, |mut text| match text.take() {
-            Some(text) => Box::new(text),
-            None => Box::new("a bug".to_owned()),
-        })),
+        Ok(result) => result.map_err(ScreenError::Terminal),
+        Err(_) => {
+            let text = bug.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+            Err(ScreenError::Bug(text))
+        }
     }
 }
 

@@ -77,7 +77,7 @@ fn a_bug_in_the_background_leaves_the_screen() {
     pty.type_keys(":panic-behind\r");
     pty.wait_for("a bug in Export");
     pty.type_keys("2");
-    pty.wait_for("minRecoveryPoint");
+    pty.wait_for("system identifier");
     pty.type_keys("q");
     given_back(pty, &before, 0);
 }
@@ -97,7 +97,7 @@ fn ctrl_z_gives_the_terminal_back_for_a_while() {
     assert!(same_modes(&before, &pty.modes()), "the shell would get a raw terminal");
     kill_process(pid, Signal::CONT).unwrap();
     pty.type_keys("2");
-    pty.wait_for("minRecoveryPoint");
+    pty.wait_for("system identifier");
     pty.type_keys("q");
     given_back(pty, &before, 0);
 }
@@ -169,14 +169,9 @@ fn without_a_terminal_it_is_the_text_report() {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_forkpoint"));
         command.args(args).current_dir(&pair).output().unwrap()
     };
-    let report = run(&["report", "target", "source"]);
-    assert!(report.status.success() && !report.stdout.is_empty());
     for args in [&["./target", "source"][..], &["target", "source"], &["tui", "target", "source"]] {
-        let output = run(args);
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&report.stdout),
-            "{args:?}"
-        );
+        let report = run(&["report", args[args.len() - 2], "source"]);
+        assert!(report.status.success() && report.stdout.len() > 1000);
+        assert!(run(args).stdout == report.stdout, "{args:?}");
     }
 }
