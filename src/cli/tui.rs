@@ -16,7 +16,7 @@ use super::report::{self, ReportArgs};
 use super::rewinding::{absolute, after_a_bug};
 use crate::plan::load;
 use crate::report::{plan, text, words};
-use crate::tui::executor::RealExecutor;
+use crate::tui::executor::{Executor, RealExecutor};
 use crate::tui::look::Look;
 use crate::tui::saved::Picture;
 use crate::tui::{self, Over, ScreenError, Start, What};
@@ -164,7 +164,8 @@ pub fn open(
 ) -> Result<u8, Failure> {
     let look = Look { color: console.color, unicode: console.unicode && !args.ascii };
     let start = Start { what, read_only, look, mouse: !args.no_mouse, folder };
-    match tui::run(start, Arc::new(executor)) {
+    let executor: Arc<dyn Executor> = Arc::new(executor);
+    match tui::run(start, &executor) {
         Ok(Over::Quit) => Ok(exit::DONE),
         Ok(Over::Ended) => Err(Failure::new(exit::INTERRUPTED, "interrupted")),
         Err(ScreenError::Bug(text)) => {

@@ -49,34 +49,31 @@ pub fn draw(app: &App, buffer: &mut Buffer) {
         Some(Overlay::Help(help)) => help.draw(buffer, body, app.view),
         _ => app.view(app.view).draw(buffer, body, &app.shared),
     }
-    match &app.overlay {
-        Some(Overlay::Prompt { prompt, input, error }) => {
-            let sign = match prompt {
-                Prompt::Search => "/",
-                Prompt::Filter => "&",
-                Prompt::Command => ":",
-            };
-            let cursor = input.visual_cursor();
-            let value = clean(input.value());
-            // the end of a long line is what is being typed
-            let room = (status.width as usize).saturating_sub(3);
-            let skipped: String = value.chars().skip(cursor.saturating_sub(room)).collect();
-            let line = Line::from(vec![
-                Span::styled(sign, STRONG),
-                Span::styled(skipped, PLAIN),
-                Span::styled("▌", DIM),
-            ]);
-            put(buffer, status, 0, &line);
-            let hint = match error {
-                Some(error) => span(format!("✗ {error}"), BAD),
-                None => Span::styled("Enter takes it, Esc leaves", DIM),
-            };
-            put(buffer, footer, 0, &Line::from(hint));
-        }
-        _ => {
-            say(app, buffer, status);
-            keys(app, buffer, footer);
-        }
+    if let Some(Overlay::Prompt { prompt, input, error }) = &app.overlay {
+        let sign = match prompt {
+            Prompt::Search => "/",
+            Prompt::Filter => "&",
+            Prompt::Command => ":",
+        };
+        let cursor = input.visual_cursor();
+        let value = clean(input.value());
+        // the end of a long line is what is being typed
+        let room = (status.width as usize).saturating_sub(3);
+        let skipped: String = value.chars().skip(cursor.saturating_sub(room)).collect();
+        let line = Line::from(vec![
+            Span::styled(sign, STRONG),
+            Span::styled(skipped, PLAIN),
+            Span::styled("▌", DIM),
+        ]);
+        put(buffer, status, 0, &line);
+        let hint = match error {
+            Some(error) => span(format!("✗ {error}"), BAD),
+            None => Span::styled("Enter takes it, Esc leaves", DIM),
+        };
+        put(buffer, footer, 0, &Line::from(hint));
+    } else {
+        say(app, buffer, status);
+        keys(app, buffer, footer);
     }
     if let Some(Overlay::Ask { ask, input }) = &app.overlay {
         question(ask, input.value(), buffer, body);

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -200,19 +200,13 @@ impl Jobs {
     pub fn next(&self, patience: Option<Duration>) -> Option<Event> {
         match patience {
             None => self.receive.recv().ok(),
-            Some(patience) => match self.receive.recv_timeout(patience) {
-                Ok(event) => Some(event),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-            },
+            Some(patience) => self.receive.recv_timeout(patience).ok(),
         }
     }
 
     /// An event that is there already.
     pub fn at_hand(&self) -> Option<Event> {
-        match self.receive.try_recv() {
-            Ok(event) => Some(event),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.receive.try_recv().ok()
     }
 }
 

@@ -16,7 +16,7 @@ use super::executor::{Ended, Executor};
 use super::jobs::{Event, Job, Slot};
 use super::look::Look;
 use super::saved::Picture;
-use super::terminal::Screen;
+use super::terminal::{self, Screen};
 use super::view::Shared;
 use crate::diagnosis::Diagnosis;
 use crate::diagnosis::engine::{self, Options};
@@ -147,7 +147,7 @@ pub fn execution(executor: Arc<dyn Executor>, command: super::executor::Command)
 ///
 /// # Errors
 /// The terminal does not take part, or there was a bug.
-pub fn run(start: Start, executor: Arc<dyn Executor>) -> Result<Over, ScreenError> {
+pub fn run(start: Start, executor: &Arc<dyn Executor>) -> Result<Over, ScreenError> {
     let look = start.look;
     let mut app = app(start);
     app.shared.undo_dir = executor.undo_dir();
@@ -165,18 +165,16 @@ pub fn run(start: Start, executor: Arc<dyn Executor>) -> Result<Over, ScreenErro
         let mut screen = Screen::take(look, app.mouse)?;
         let signals = signals(send.clone())?;
         keys(send)?;
-        let result = keep_going(&mut app, &mut screen, &executor);
+        let result = keep_going(&mut app, &mut screen, executor);
         signals.close();
         result
     }));
     panic::set_hook(before);
-    match result {
-        Ok(result) => result.map_err(ScreenError::Terminal),
-        Err(_) => {
-            let text = bug.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
-            Err(ScreenError::Bug(text))
-        }
+    if let Ok(result) = result {
+        return result.map_err(ScreenError::Terminal);
     }
+    let text = bug.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+    Err(ScreenError::Bug(text))
 }
 
 fn keep_going(app: &mut App, screen: &mut Screen, executor: &Arc<dyn Executor>) -> io::Result<Over> {
@@ -200,7 +198,7 @@ fn keep_going(app: &mut App, screen: &mut Screen, executor: &Arc<dyn Executor>) 
                     Effect::Redraw => screen.redraw()?,
                     Effect::Mouse(on) => screen.mouse(on)?,
                     Effect::Copy(text) => {
-                        let copied = screen.copy(&text)?;
+                        let copied = terminal::copy(&text)?;
                         let said =
                             if copied { "copied" } else { "too long for a terminal's clipboard; e exports" };
                         app.said = Some(said.into());

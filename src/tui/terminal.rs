@@ -107,24 +107,24 @@ impl Screen {
         signal_hook::low_level::raise(signal_hook::consts::SIGSTOP)?;
         self.enter()
     }
-
-    /// Puts a text into the clipboard of the terminal, wherever that is (OSC 52); false: it is too long.
-    ///
-    /// # Errors
-    /// The terminal is gone.
-    pub fn copy(&mut self, text: &str) -> io::Result<bool> {
-        if text.len() > LONGEST_COPY {
-            return Ok(false);
-        }
-        let mut out = io::stdout();
-        write!(out, "\x1b]52;c;{}\x07", STANDARD.encode(text))?;
-        out.flush()?;
-        Ok(true)
-    }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
         self.leave();
     }
+}
+
+/// Puts a text into the clipboard of the terminal, wherever that is (OSC 52); false: it is too long.
+///
+/// # Errors
+/// The terminal is gone.
+pub fn copy(text: &str) -> io::Result<bool> {
+    if text.len() > LONGEST_COPY {
+        return Ok(false);
+    }
+    let mut out = io::stdout();
+    write!(out, "\x1b]52;c;{}\x07", STANDARD.encode(text))?;
+    out.flush()?;
+    Ok(true)
 }

@@ -128,15 +128,12 @@ impl Robot {
         let mut rest = keys;
         while let Some(c) = rest.chars().next() {
             let special = rest.strip_prefix('<').and_then(|r| r.split_once('>'));
-            let (code, modifiers) = match special {
-                Some((name, after)) => {
-                    rest = after;
-                    named(name)
-                }
-                None => {
-                    rest = &rest[c.len_utf8()..];
-                    (KeyCode::Char(c), KeyModifiers::NONE)
-                }
+            let (code, modifiers) = if let Some((name, after)) = special {
+                rest = after;
+                named(name)
+            } else {
+                rest = &rest[c.len_utf8()..];
+                (KeyCode::Char(c), KeyModifiers::NONE)
             };
             self.press(code, modifiers);
             self.frame();
@@ -162,7 +159,7 @@ impl Robot {
         let width = self.size.0 as usize;
         let mut out = String::new();
         for row in buffer.content.chunks(width.max(1)) {
-            let line: String = row.iter().map(|cell| cell.symbol()).collect();
+            let line: String = row.iter().map(ratatui::buffer::Cell::symbol).collect();
             out.push_str(line.trim_end());
             out.push('\n');
         }

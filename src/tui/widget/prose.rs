@@ -18,14 +18,12 @@ pub struct Para {
     pub spans: Vec<(String, Style)>,
     /// Further lines begin so many columns to the right.
     pub indent: usize,
-    /// It is cut off rather than wrapped: a drawing.
-    pub drawn: bool,
 }
 
 impl Para {
     /// Of one piece.
     pub fn new(text: impl Into<String>, style: Style) -> Self {
-        Self { spans: vec![(text.into(), style)], indent: 0, drawn: false }
+        Self { spans: vec![(text.into(), style)], indent: 0 }
     }
 
     /// An empty line.
@@ -47,21 +45,9 @@ impl Para {
         self
     }
 
-    /// It is a drawing.
-    #[must_use]
-    pub const fn drawn(mut self) -> Self {
-        self.drawn = true;
-        self
-    }
-
     /// Its lines.
     pub fn lines(&self, width: usize) -> Vec<Line<'static>> {
         let width = width.max(8);
-        if self.drawn {
-            return vec![Line::from(
-                self.spans.iter().map(|(t, s)| Span::styled(clean(t), *s)).collect::<Vec<_>>(),
-            )];
-        }
         let mut lines = Vec::new();
         let mut line: Vec<Span<'static>> = Vec::new();
         let mut used = 0;
