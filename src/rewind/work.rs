@@ -102,7 +102,9 @@ impl Work<'_> {
         let prepared = self.store.journal.items.len();
         let mut ends: Vec<usize> = self.store.journal.batches.iter().copied().filter(|b| *b > at).collect();
         ends.push(prepared);
+        let all = self.ops.len() as u64;
         for end in ends {
+            self.progress.count(at as u64, all);
             self.source_unmoved()?;
             let items = self.store.journal.items.get(at..end).unwrap_or_default().to_vec();
             at = self.batch(at, &items, &mut dirty)?;
@@ -111,6 +113,7 @@ impl Work<'_> {
             self.store.journal.directories.iter().map(|d| d.path.as_path().to_owned()).collect();
         known.extend([PathBuf::new(), PathBuf::from("global")]);
         while at < self.ops.len() {
+            self.progress.count(at as u64, all);
             self.progress.check()?;
             self.source_unmoved()?;
             let items = self.prepare(at, &mut known)?;

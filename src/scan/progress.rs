@@ -29,6 +29,7 @@ pub struct Progress {
     phase: AtomicU8,
     done: AtomicU64,
     total: AtomicU64,
+    files: (AtomicU64, AtomicU64),
     cancel: Arc<AtomicBool>,
 }
 
@@ -76,6 +77,17 @@ impl Progress {
     /// Bytes done and bytes in all of this phase (0: unknown).
     pub fn bytes(&self) -> (u64, u64) {
         (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    }
+
+    /// So many entries of so many in all are done.
+    pub fn count(&self, done: u64, total: u64) {
+        self.files.0.store(done, Ordering::Relaxed);
+        self.files.1.store(total, Ordering::Relaxed);
+    }
+
+    /// Entries done and entries in all (0: unknown).
+    pub fn counted(&self) -> (u64, u64) {
+        (self.files.0.load(Ordering::Relaxed), self.files.1.load(Ordering::Relaxed))
     }
 
     /// The phase.

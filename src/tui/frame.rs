@@ -15,6 +15,7 @@ use ratatui::text::{Line, Span};
 
 use super::action::{Action, ViewId};
 use super::app::{App, Ask, Overlay};
+use super::jobs::Running;
 use super::keymap::{self, BINDINGS};
 use super::look::{BAD, CODE, DIM, GOOD, PLAIN, SELECTED, STRONG, WARN};
 use super::saved::Picture;
@@ -22,7 +23,7 @@ use super::view::Prompt;
 use super::widget::pane::{clean, display_width, put, span};
 use super::widget::prose::Para;
 use crate::report::words;
-use crate::scan::progress::Progress;
+use crate::scan::progress::Phase;
 
 /// The row of the tabs.
 pub const TABS_ROW: u16 = 1;
@@ -170,23 +171,33 @@ fn tabs(app: &App, buffer: &mut Buffer, area: Rect) {
 }
 
 /// How far work is, in words.
-fn progress(label: &str, progress: &Progress) -> String {
+fn progress(running: &Running) -> String {
+    let (label, progress) = (running.label, &running.progress);
     let (done, total) = progress.bytes();
-    match total {
-        0 => format!("{label}: {}", words::phase(progress.phase())),
-        _ => format!(
-            "{label}: {} {} of {} ({} %)",
-            words::phase(progress.phase()),
-            words::bytes(done),
-            words::bytes(total),
-            (done.min(total) as u128 * 100 / u128::from(total))
-        ),
+    let mut text = format!("{label}: {}", words::phase(progress.phase()));
+    if total == 0 {
+        return text;
     }
+    let percent = done.min(total) as u128 * 100 / u128::from(total);
+    text.push_str(&format!(" {} of {} ({percent} %)", words::bytes(done), words::bytes(total)));
+    let (files, all) = progress.counted();
+    if all > 0 && progress.phase() == Phase::Rewinding {
+        text.push_str(&format!(", {} of {} files", words::count(files), words::count(all)));
+    }
+    if let Some(left) = running.left() {
+        let seconds = left.as_secs();
+        text.push_str(&match seconds {
+            0..60 => format!(", {seconds} s left"),
+            60..3600 => format!(", {} min left", seconds.div_ceil(60)),
+            _ => format!(", {} h {} min left", seconds / 3600, seconds % 3600 / 60),
+        });
+    }
+    text
 }
 
 fn say(app: &App, buffer: &mut Buffer, area: Rect) {
     let running = app.jobs.running().iter().filter(|(_, r)| !r.label.is_empty()).map(|(_, r)| r);
-    let mut parts: Vec<_> = running.map(|r| progress(r.label, &r.progress)).collect();
+    let mut parts: Vec<_> = running.map(progress).collect();
     let style = if parts.is_empty() { PLAIN } else { CODE };
     if !parts.is_empty() {
         parts.push("Ctrl-C stops".into());

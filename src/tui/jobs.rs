@@ -1,14 +1,15 @@
 //! Work that takes longer than a frame: each piece on a thread of its own, cancelled by a newer one for the same place.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::scan::progress::Progress;
+use crate::scan::progress::{Phase, Progress};
 
 /// Answers that wait for the screen; a worker that is faster waits.
 const BOUND: usize = 64;
@@ -111,6 +112,32 @@ pub struct Running {
     pub label: &'static str,
     /// How far it is.
     pub progress: Arc<Progress>,
+    /// When its present phase was first drawn, and how many bytes were done then.
+    since: Cell<Option<(Phase, Instant, u64)>>,
+}
+
+impl Running {
+    /// How long the phase will take from now on; `None` where that cannot be told yet.
+    pub fn left(&self) -> Option<Duration> {
+        let (done, total) = self.progress.bytes();
+        let phase = self.progress.phase();
+        let (_, begin, before) =
+            match self.since.get().filter(|since| since.0 == phase || phase == Phase::Syncing) {
+                Some(since) => since,
+                None => {
+                    let since = (phase, Instant::now(), done);
+                    self.since.set(Some(since));
+                    since
+                }
+            };
+        estimate(begin.elapsed(), done.checked_sub(before)?, total.checked_sub(done)?)
+    }
+}
+
+/// From what was done in a time, the time for what is left.
+fn estimate(took: Duration, done: u64, left: u64) -> Option<Duration> {
+    const SOON: Duration = Duration::from_secs(3);
+    (took >= SOON && done > 0).then(|| took.mul_f64((left as f64 / done as f64).min(1e6)))
 }
 
 /// All work.
@@ -141,7 +168,8 @@ impl Jobs {
         self.generation += 1;
         let (slot, generation) = (job.slot, self.generation);
         let progress = Arc::new(Progress::default());
-        let running = Running { generation, label: job.label, progress: Arc::clone(&progress) };
+        let running =
+            Running { generation, label: job.label, progress: Arc::clone(&progress), since: Cell::default() };
         self.running.insert(slot, running);
         let send = self.send.clone();
         let worker = Worker { progress, slot, generation, send: send.clone() };
@@ -215,5 +243,20 @@ impl Drop for Jobs {
         for running in self.running.values() {
             running.progress.cancel();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_takes_as_long_as_what_was_done() {
+        let s = Duration::from_secs;
+        assert_eq!(estimate(s(10), 100, 300), Some(s(30)));
+        assert_eq!(estimate(s(10), 100, 0), Some(s(0)));
+        assert_eq!(estimate(s(1), 100, 300), None);
+        assert_eq!(estimate(s(10), 0, 300), None);
+        assert!(estimate(s(10), 1, u64::MAX).is_some());
     }
 }

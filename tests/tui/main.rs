@@ -9,3 +9,4 @@ mod overview;
 mod any_keys;
 mod lost;
 mod plan;
+mod real;

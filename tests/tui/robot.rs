@@ -28,12 +28,17 @@ pub fn pair(name: &str) -> PathBuf {
     let place = PLACE.path();
     let _one_at_a_time = UNPACKED.lock().unwrap();
     if !place.join(name).exists() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name).join("pair.tar.zst");
-        let bytes = std::fs::read(&file).unwrap();
-        let stream = ruzstd::decoding::StreamingDecoder::new(&bytes[..]).unwrap();
-        tar::Archive::new(stream).unpack(place.join(name)).unwrap();
+        unpack(name, &place.join(name));
     }
     PathBuf::from(name)
+}
+
+/// Unpacks a bundled pair into a directory.
+pub fn unpack(name: &str, into: &Path) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name).join("pair.tar.zst");
+    let bytes = std::fs::read(&file).unwrap();
+    let stream = ruzstd::decoding::StreamingDecoder::new(&bytes[..]).unwrap();
+    tar::Archive::new(stream).unpack(into).unwrap();
 }
 
 /// Stands for what carries out: it only notes what it was asked.
@@ -53,6 +58,8 @@ pub struct Robot {
     pub executor: Arc<Noted>,
     pub copied: Vec<String>,
     pub quit: bool,
+    /// Carries out instead of the stand-in.
+    pub carries_out: Option<Arc<dyn Executor>>,
     pub look: Look,
     size: (u16, u16),
 }
@@ -85,7 +92,7 @@ impl Robot {
         let look = Look { color: true, unicode: true };
         let start = Start { what, read_only, look, mouse: true, folder: PLACE.path().to_owned() };
         let (executor, copied) = (Arc::default(), Vec::new());
-        Self { app: start::app(start), executor, copied, quit: false, look, size }
+        Self { app: start::app(start), executor, copied, quit: false, carries_out: None, look, size }
     }
 
     /// Waits until no work runs, and takes what it says.
@@ -111,7 +118,8 @@ impl Robot {
                 Effect::Quit => self.quit = true,
                 Effect::Copy(text) => self.copied.push(text),
                 Effect::Execute(command) => {
-                    let executor = Arc::clone(&self.executor) as Arc<dyn Executor>;
+                    let noted = || Arc::clone(&self.executor) as Arc<dyn Executor>;
+                    let executor = self.carries_out.clone().unwrap_or_else(noted);
                     self.app.jobs.start(start::execution(executor, *command));
                 }
                 _ => {}
