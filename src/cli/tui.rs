@@ -14,8 +14,10 @@ use super::exit::{self, Failure};
 use super::output::Output;
 use super::report::{self, ReportArgs};
 use super::rewinding::{absolute, after_a_bug};
+use crate::diagnosis::engine;
 use crate::plan::load;
 use crate::report::{plan, text, words};
+use crate::rewind::{RealDisk, status};
 use crate::tui::executor::{Executor, RealExecutor};
 use crate::tui::look::Look;
 use crate::tui::saved::Picture;
@@ -109,11 +111,16 @@ pub fn run(args: TuiArgs, console: &Console) -> Result<u8, Failure> {
         return report::run(report, console);
     }
     check_archives(&args.wal.wal_archive)?;
+    let undo_dir = args.undo_dir.as_deref().map(absolute).transpose()?;
     for directory in [&args.target, &args.source] {
-        crate::diagnosis::engine::control(directory)?;
+        let readable = engine::control(directory);
+        // a rewind that is half-way has set the control file aside, and can be gone on with from the screen
+        let begun = || status(directory, undo_dir.as_deref(), &RealDisk::new());
+        if readable.is_err() && !begun().is_ok_and(|status| status.rewind.is_some()) {
+            readable?;
+        }
     }
     let options = args.wal.options(args.target, args.source, true);
-    let undo_dir = args.undo_dir.as_deref().map(absolute).transpose()?;
     let executor = RealExecutor { threads: usize::from(THREADS), undo_dir };
     open(What::Pair(Box::new(options)), args.read_only, args.screen, console, (folder()?, executor))
 }
