@@ -128,7 +128,7 @@ pub fn run(args: &DemoArgs, console: &Console) -> Result<u8, Failure> {
             threads: usize::from(super::apply::THREADS),
             undo_dir: place.path().canonicalize().ok(),
         };
-        return tui::open(what, false, args.screen, console, (folder, executor));
+        return tui::open(what, args.screen, console, (folder, executor));
     }
     let diagnosis = console.watch(|progress| engine::diagnose(&options, progress))?;
     let format = args.format.unwrap_or(Format::Text);

@@ -36,9 +36,6 @@ pub struct TuiArgs {
     /// How the screen is drawn.
     #[command(flatten)]
     pub screen: ScreenArgs,
-    /// Remove everything that carries a plan out
-    #[arg(long)]
-    pub read_only: bool,
     /// Where the undo store is made; beside the target if not given
     #[arg(long, value_name = "DIR", conflicts_with = "read_only")]
     pub undo_dir: Option<PathBuf>,
@@ -47,6 +44,9 @@ pub struct TuiArgs {
 /// How the screen is drawn.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct ScreenArgs {
+    /// Remove everything that carries a plan out
+    #[arg(long)]
+    pub read_only: bool,
     /// Only ASCII, for terminals without box characters
     #[arg(long)]
     pub ascii: bool,
@@ -122,7 +122,7 @@ pub fn run(args: TuiArgs, console: &Console) -> Result<u8, Failure> {
     }
     let options = args.wal.options(args.target, args.source, true);
     let executor = RealExecutor { threads: usize::from(THREADS), undo_dir };
-    open(What::Pair(Box::new(options)), args.read_only, args.screen, console, (folder()?, executor))
+    open(What::Pair(Box::new(options)), args.screen, console, (folder()?, executor))
 }
 
 /// Runs `forkpoint view`.
@@ -139,7 +139,7 @@ pub fn view(args: &ViewArgs, console: &Console) -> Result<u8, Failure> {
     };
     if on_a_terminal() {
         let executor = RealExecutor { threads: usize::from(THREADS), undo_dir: None };
-        return open(what, true, args.screen, console, (folder()?, executor));
+        return open(what, ScreenArgs { read_only: true, ..args.screen }, console, (folder()?, executor));
     }
     match what {
         What::Plan(stored) => {
@@ -164,13 +164,12 @@ pub fn folder() -> Result<PathBuf, Failure> {
 /// Opens the screen: exports go to a directory, and what is carried out to the executor.
 pub fn open(
     what: What,
-    read_only: bool,
     args: ScreenArgs,
     console: &Console,
     (folder, executor): (PathBuf, RealExecutor),
 ) -> Result<u8, Failure> {
     let look = Look { color: console.color, unicode: console.unicode && !args.ascii };
-    let start = Start { what, read_only, look, mouse: !args.no_mouse, folder };
+    let start = Start { what, read_only: args.read_only, look, mouse: !args.no_mouse, folder };
     let executor: Arc<dyn Executor> = Arc::new(executor);
     match tui::run(start, &executor) {
         Ok(Over::Quit) => Ok(exit::DONE),

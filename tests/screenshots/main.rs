@@ -45,7 +45,7 @@ const VIEWS: [(&str, &str); 9] = [
 /// What the real program shows on a terminal of its own after these keys.
 fn screen(keys: &str) -> String {
     const SIZE: (u16, u16) = (100, 30);
-    let mut pty = Pty::start(&["demo"], SIZE, Path::new("/"), &[]);
+    let mut pty = Pty::start(&["demo", "--read-only"], SIZE, Path::new("/"), &[]);
     pty.wait_for("REWIND");
     pty.settle();
     for key in keys.chars() {
@@ -62,16 +62,16 @@ fn line(screen: &vt100::Screen, y: u16, columns: u16) -> String {
     let mut out = String::new();
     for x in 0..columns {
         let Some(cell) = screen.cell(y, x).filter(|c| !c.is_wide_continuation()) else { continue };
-        out.push_str("\x1b[0");
+        // one by one: together some are not drawn
+        out.push_str("\x1b[0m");
         for (on, code) in [(cell.bold(), 1), (cell.dim(), 2), (cell.underline(), 4), (cell.inverse(), 7)] {
             if on {
-                write!(out, ";{code}").unwrap();
+                write!(out, "\x1b[{code}m").unwrap();
             }
         }
         if let vt100::Color::Idx(color) = cell.fgcolor() {
-            write!(out, ";{}", 30 + u32::from(color)).unwrap();
+            write!(out, "\x1b[{}m", 30 + u32::from(color)).unwrap();
         }
-        out.push('m');
         out.push_str(if cell.has_contents() { cell.contents() } else { " " });
     }
     out + "\x1b[0m"
@@ -85,7 +85,10 @@ fn stored(name: &str) -> PathBuf {
 const DRAWN_FROM: &str = "svg-sha256";
 
 fn fingerprint(svg: &str) -> String {
-    Sha256::digest(svg).iter().map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(svg).iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 /// Draws an SVG, and notes in the file which one.

@@ -1,5 +1,6 @@
 //! Keys in, frames out: the screen over a bundled pair, without a terminal.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -194,7 +195,7 @@ impl Robot {
                 .map(|(from, to, style)| format!("{from}-{to} {style}"))
                 .collect();
             if !told.is_empty() {
-                out.push_str(&format!("{y}: {}\n", told.join(", ")));
+                writeln!(out, "{y}: {}", told.join(", ")).unwrap();
             }
         }
         out

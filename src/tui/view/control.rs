@@ -243,14 +243,8 @@ fn rows(picture: &Picture) -> Vec<Row> {
 impl Control {
     fn find(&mut self, rows: &[Row], back: bool) -> bool {
         let wanted = self.search.to_lowercase();
-        let matches = |n: usize| rows.get(n).is_some_and(|r| r.text().to_lowercase().contains(&wanted));
-        let (at, len) = (self.list.selected(), rows.len());
-        let mut others = (1..=len).map(|by| if back { (at + len - by) % len } else { (at + by) % len });
-        let found = others.find(|&n| matches(n));
-        if let Some(row) = found {
-            self.list.select(row, len);
-        }
-        found.is_some()
+        let says = |n: usize| rows.get(n).is_some_and(|r: &Row| r.text().to_lowercase().contains(&wanted));
+        self.list.find(rows.len(), back, says)
     }
 }
 
@@ -262,10 +256,10 @@ impl View for Control {
             return;
         }
         match action {
-            Action::NextMatch | Action::PreviousMatch => {
-                if !self.find(&rows, action == Action::PreviousMatch) {
-                    context.say(format!("{} is nowhere", self.search));
-                }
+            Action::NextMatch | Action::PreviousMatch
+                if !self.find(&rows, action == Action::PreviousMatch) =>
+            {
+                context.say(format!("{} is nowhere", self.search));
             }
             Action::Copy => {
                 if let Some(row) = rows.get(self.list.selected()) {
@@ -293,7 +287,7 @@ impl View for Control {
     }
 
     fn entered(&mut self, _: Prompt, text: &str, context: &mut Context<'_>) -> Result<(), String> {
-        self.search = text.to_owned();
+        text.clone_into(&mut self.search);
         let Some(picture) = context.shared.picture.clone() else { return Ok(()) };
         if text.is_empty() || self.find(&rows(&picture), false) {
             Ok(())

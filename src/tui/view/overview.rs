@@ -176,8 +176,10 @@ fn figures(picture: &Picture) -> Vec<(&'static str, String)> {
         out.push((
             "WAL needed to follow",
             format!(
-                "{} to {}: {total} segments, {there} on the source, {here} on the target, {missing}",
-                follow.from, follow.to
+                "{} to {}: {}, {there} on the source, {here} on the target, {missing}",
+                follow.from,
+                follow.to,
+                words::counted(total as u64, "segment")
             ),
         ));
     }

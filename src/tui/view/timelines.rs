@@ -86,13 +86,11 @@ fn along<'a>(
         return Some(node);
     }
     let reason = first.reason.clone();
-    let child = along(&mut node.children, rest, side);
-    child.map(|child| {
-        if rest.len() == 1 && child.reason.is_empty() {
-            child.reason = reason;
-        }
-        child
-    })
+    let child = along(&mut node.children, rest, side)?;
+    if rest.len() == 1 && child.reason.is_empty() {
+        child.reason = reason;
+    }
+    Some(child)
 }
 
 fn tree(picture: &Picture) -> Vec<Node> {
@@ -279,13 +277,8 @@ fn branch(
 impl Timelines {
     fn find(&mut self, rows: &[Row], back: bool) -> bool {
         let wanted = self.search.to_lowercase();
-        let (at, len) = (self.list.selected(), rows.len());
-        let mut others = (1..=len).map(|by| if back { (at + len - by) % len } else { (at + by) % len });
-        let found = others.find(|&n| rows.get(n).is_some_and(|r| r.text().to_lowercase().contains(&wanted)));
-        if let Some(row) = found {
-            self.list.select(row, len);
-        }
-        found.is_some()
+        let says = |n: usize| rows.get(n).is_some_and(|r: &Row| r.text().to_lowercase().contains(&wanted));
+        self.list.find(rows.len(), back, says)
     }
 }
 
@@ -297,10 +290,10 @@ impl View for Timelines {
             return;
         }
         match action {
-            Action::NextMatch | Action::PreviousMatch => {
-                if !self.find(&rows, action == Action::PreviousMatch) {
-                    context.say(format!("{} is nowhere", self.search));
-                }
+            Action::NextMatch | Action::PreviousMatch
+                if !self.find(&rows, action == Action::PreviousMatch) =>
+            {
+                context.say(format!("{} is nowhere", self.search));
             }
             Action::Copy => {
                 if let Some(row) = rows.get(self.list.selected()) {
@@ -328,7 +321,7 @@ impl View for Timelines {
     }
 
     fn entered(&mut self, _: Prompt, text: &str, context: &mut Context<'_>) -> Result<(), String> {
-        self.search = text.to_owned();
+        text.clone_into(&mut self.search);
         let Some(picture) = context.shared.picture.clone() else { return Ok(()) };
         if text.is_empty() || self.find(&rows(&picture), false) {
             Ok(())
@@ -363,7 +356,9 @@ impl View for Timelines {
             let Some(row) = rows.get(index) else { continue };
             let mut spans = row.line.clone();
             if !search.is_empty() && row.text().to_lowercase().contains(&search) {
-                spans.iter_mut().for_each(|s| s.style = s.style.patch(MATCH));
+                for span in &mut spans {
+                    span.style = span.style.patch(MATCH);
+                }
             }
             put_row(buffer, list, line as u16, &Line::from(spans), index == self.list.selected(), true);
         }

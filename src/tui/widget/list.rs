@@ -41,6 +41,17 @@ impl List {
         true
     }
 
+    /// Selects the next row, or the one before, that `matches`, once around; false: there is none.
+    pub fn find(&mut self, len: usize, back: bool, matches: impl Fn(usize) -> bool) -> bool {
+        let at = self.selected;
+        let row = |by: usize| if back { (at + len - by) % len } else { (at + by) % len };
+        let found = (1..=len).map(row).find(|&n| matches(n));
+        if let Some(row) = found {
+            self.select(row, len);
+        }
+        found.is_some()
+    }
+
     /// The rows that are seen in `height` lines; the selected one is among them.
     pub fn window(&self, len: usize, height: usize) -> std::ops::Range<usize> {
         self.height.set(height);
