@@ -1,5 +1,9 @@
 //! The WAL that a diagnosis is about, opened again for a closer look.
 
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use crate::diagnosis::engine::Options;
 use crate::facts::open::{Opened, open_side};
 use crate::facts::reading::WithOther;
@@ -15,48 +19,57 @@ use crate::wal::framer::Sink;
 use crate::wal::record::{Fragment, Fragments};
 use crate::wal::{Format, Record};
 
-/// The WAL of one side, wherever its segments lie.
-pub struct SideWal {
-    /// What its pages look like.
-    pub format: Format,
-    role: Role,
+/// Both sides, opened.
+pub struct Pair {
     target: Opened,
     source: Opened,
-    divergence: Option<Lsn>,
 }
 
-impl SideWal {
-    /// Opens it as the diagnosis did.
+impl Pair {
+    /// Opens both directories as the diagnosis did; nothing more is fetched or unpacked when `cancel` is set.
     ///
     /// # Errors
-    /// A directory cannot be read any more; the text says what.
-    pub fn open(options: &Options, facts: &Facts, role: Role, progress: &Progress) -> Result<Self, String> {
+    /// A sentence: what cannot be read.
+    pub fn open(options: &Options, cancel: Arc<AtomicBool>) -> Result<Self, String> {
+        let progress = Progress::with_cancel(cancel);
         let restore = options.restore_command.as_deref().map(RestoreCommand::new).transpose();
         let restore = restore.map_err(|e| e.to_string())?.map(|c| c.with_cancel(progress.cancel_flag()));
-        let open = |role, path: &std::path::Path| -> Result<Opened, String> {
+        let open = |role, path: &Path| {
             let dir = DataDir::open(path).map_err(|e| e.to_string())?;
             // what is wrong with a side is among the facts already
-            open_side(role, dir, options, (restore.clone(), progress), &mut Vec::new())
+            open_side(role, dir, options, (restore.clone(), &progress), &mut Vec::new())
                 .map_err(|e| e.to_string())
         };
-        let (target, source) = (open(Role::Target, &options.target)?, open(Role::Source, &options.source)?);
-        let side = if role == Role::Target { &target } else { &source };
-        let format = side.format.ok_or("the WAL of majors before 9.5 has another format")?;
-        let divergence = facts.divergence.as_ref().map(|d| d.lsn);
-        Ok(Self { format, role, target, source, divergence })
+        Ok(Self {
+            target: open(Role::Target, &options.target)?,
+            source: open(Role::Source, &options.source)?,
+        })
     }
 
-    /// Lends the path along the side's history.
-    pub fn with<T>(&self, read: impl FnOnce(&WalPath<'_>) -> T) -> T {
-        let both;
-        let (side, store): (_, &dyn crate::scan::path::Segments) = match self.role {
+    /// One of the two.
+    pub const fn of(&self, role: Role) -> &Opened {
+        match role {
+            Role::Target => &self.target,
+            Role::Source => &self.source,
+        }
+    }
+
+    /// Lends the path along a side's history, from wherever its segments lie.
+    pub fn with_path<T>(
+        &self,
+        role: Role,
+        format: Format,
+        divergence: Option<Lsn>,
+        read: impl FnOnce(&WalPath<'_>) -> T,
+    ) -> T {
+        let opened = self.of(role);
+        match role {
             Role::Target => {
-                both = WithOther::of(&self.target, &self.source, self.divergence, self.format);
-                (&self.target, &both)
+                let store = WithOther::of(&self.target, &self.source, divergence, format);
+                read(&opened.path(format, &store))
             }
-            Role::Source => (&self.source, &self.source.set),
-        };
-        read(&WalPath { format: self.format, history: &side.side.lineage.history, store })
+            Role::Source => read(&opened.path(format, &opened.set)),
+        }
     }
 }
 
@@ -205,11 +218,12 @@ pub fn touches(
         return Ok(Touches::default());
     }
     let phase = if role == Role::Target { Phase::ScanningTarget } else { Phase::ScanningSource };
-    let wal = SideWal::open(options, facts, role, progress)?;
-    let major = wal.format.major;
+    let pair = Pair::open(options, progress.cancel_flag())?;
+    let format = pair.of(role).format.ok_or("the WAL of majors before 9.5 has another format")?;
+    let (major, divergence) = (format.major, facts.divergence.as_ref().map(|d| d.lsn));
     let make = || Touching { place, major, limit, found: Touches::default() };
     let mut all = make();
-    wal.with(|path| {
+    pair.with_path(role, format, divergence, |path| {
         for (start, to) in stretches {
             let found = scan(path, start, to, options.threads, (progress, phase), &make);
             let found = found.map_err(|cancelled| cancelled.to_string())?;

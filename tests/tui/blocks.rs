@@ -14,6 +14,7 @@ use forkpoint::plan::{PlanOptions, derive};
 use forkpoint::report::dto::Report;
 use forkpoint::report::json;
 use forkpoint::tui::action::ViewId;
+use forkpoint::tui::look::Look;
 use forkpoint::tui::saved::Picture;
 use forkpoint::tui::start::What;
 use forkpoint::tui::wal::{Place, touches};
@@ -69,6 +70,8 @@ fn follow_a_block_from_the_heat_map_to_the_record() {
     robot.check("blocks-map-120x40");
     robot.keys("<Enter><Tab><Tab><Down><Enter>");
     assert_eq!(robot.app.view, ViewId::Records, "Enter on a record shows it among the records");
+    // it is there, with the block's others and no more
+    robot.shows("0/1009BE0").shows("block = 1");
     robot.keys("4").shows("records that touch it");
 }
 
@@ -387,6 +390,17 @@ fn sorted_filtered_searched() {
     robot.keys("'").shows("━ public.acct main");
     robot.keys("r");
     assert_eq!(robot.app.view, ViewId::Records);
+}
+
+#[test]
+fn without_letters_beyond_ascii() {
+    let mut robot = Robot::open("basic-18", (80, 24));
+    robot.look = Look { color: false, unicode: false };
+    robot.keys("4/public.acct<Enter><Tab>");
+    robot.shows("0 xx").shows("targetv");
+    robot.keys("<Enter>").shows("! 0/1010E58");
+    assert!(robot.frame().is_ascii(), "{}", robot.frame());
+    assert!(!robot.frame().contains('?') || robot.frame().matches('?').count() == 1, "{}", robot.frame());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use self::fields::Fields;
-use self::reel::{Pair, Reel, Until};
+use self::reel::{Reel, Until};
 use self::row::{Detail, Query, Row};
 use self::work::{Opening, Read, Sifted, Told};
 use super::{Context, Prompt, Shared, View};
@@ -26,6 +26,7 @@ use crate::pg::Lsn;
 use crate::tui::action::Action;
 use crate::tui::app::Go;
 use crate::tui::jobs::{Answer, Slot};
+use crate::tui::wal::Pair;
 use crate::tui::widget::hex::Hex;
 use crate::tui::widget::list::List;
 

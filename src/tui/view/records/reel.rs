@@ -1,24 +1,20 @@
 //! The WAL of a side, opened to be looked at: which stretches, along which history, from which places.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::diagnosis::Diagnosis;
-use crate::diagnosis::engine::Options;
 use crate::dump::browse::{Course, Stretch};
 use crate::dump::expr::{ExprError, Filter};
-use crate::facts::open::{Opened, open_side};
-use crate::facts::reading::WithOther;
+use crate::facts::open::Opened;
 use crate::facts::{Facts, Role, Side};
 use crate::names::Names;
 use crate::pg::{Lsn, Major};
 use crate::scan::path::WalPath;
-use crate::scan::progress::{Phase, Progress};
+use crate::scan::progress::Phase;
 use crate::scan::walk::{Start, record_start};
-use crate::source::datadir::DataDir;
-use crate::source::restore::RestoreCommand;
 use crate::source::walset::Place;
+use crate::tui::wal::Pair;
 use crate::wal::Format;
 
 /// Both sides' WAL. What was unpacked or fetched serves all work, so it ends with the view and not with a piece of work.
@@ -26,44 +22,14 @@ use crate::wal::Format;
 pub struct Until(Arc<AtomicBool>);
 
 impl Until {
+    /// The flag itself.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
     /// Nobody looks any more.
     pub fn end(&self) {
         self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Both sides, opened.
-pub struct Pair {
-    target: Opened,
-    source: Opened,
-}
-
-impl Pair {
-    /// Opens both directories.
-    ///
-    /// # Errors
-    /// A sentence: what cannot be read.
-    pub fn open(options: &Options, until: &Until) -> Result<Self, String> {
-        let progress = Progress::with_cancel(Arc::clone(&until.0));
-        let restore = options.restore_command.as_deref().map(RestoreCommand::new).transpose();
-        let restore = restore.map_err(|e| e.to_string())?.map(|c| c.with_cancel(progress.cancel_flag()));
-        let open = |role, path: &Path| {
-            let dir = DataDir::open(path).map_err(|e| e.to_string())?;
-            // what is wrong with a side is among the facts already
-            open_side(role, dir, options, (restore.clone(), &progress), &mut Vec::new())
-                .map_err(|e| e.to_string())
-        };
-        Ok(Self {
-            target: open(Role::Target, &options.target)?,
-            source: open(Role::Source, &options.source)?,
-        })
-    }
-
-    const fn of(&self, role: Role) -> &Opened {
-        match role {
-            Role::Target => &self.target,
-            Role::Source => &self.source,
-        }
     }
 }
 
@@ -118,14 +84,7 @@ impl Reel {
 
     /// Reads along the side's history.
     pub fn with_path<T>(&self, read: impl FnOnce(&WalPath<'_>) -> T) -> T {
-        let opened = self.pair.of(self.role);
-        match self.role {
-            Role::Target => {
-                let store = WithOther::of(&self.pair.target, &self.pair.source, self.divergence, self.format);
-                read(&opened.path(self.format, &store))
-            }
-            Role::Source => read(&opened.path(self.format, &opened.set)),
-        }
+        self.pair.with_path(self.role, self.format, self.divergence, read)
     }
 
     /// The major that wrote it.

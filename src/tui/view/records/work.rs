@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::reel::{Pair, Reel, Until};
+use super::reel::{Reel, Until};
 use super::row::{Detail, Query, Row, Rows};
 use crate::diagnosis::Diagnosis;
 use crate::diagnosis::engine::Options;
@@ -13,6 +13,7 @@ use crate::facts::Role;
 use crate::pg::Lsn;
 use crate::scan::progress::Cancelled;
 use crate::tui::jobs::Worker;
+use crate::tui::wal::Pair;
 
 /// How often the list is told to grow.
 const OFTEN: Duration = Duration::from_millis(100);
@@ -71,7 +72,7 @@ impl Opening {
     pub fn open(self, worker: &Worker) -> Option<Arc<Reel>> {
         let pair = match self.pair {
             Some(pair) => Ok(pair),
-            None => Pair::open(&self.options, &self.until).map(Arc::new),
+            None => Pair::open(&self.options, self.until.flag()).map(Arc::new),
         };
         let opened = pair.and_then(|pair| {
             let reel = Reel::new(Arc::clone(&pair), self.role, &self.diagnosis)?;
