@@ -235,11 +235,11 @@ fn told(page: &[u8]) -> (Vec<(&'static str, String)>, Vec<String>) {
                         (mask2 & 0x8000 != 0, "heap only"),
                     ] {
                         if holds {
-                            text.push_str(&format!(", {word}"));
+                            text = format!("{text}, {word}");
                         }
                     }
                     let columns = mask2 & 0x7FF;
-                    text.push_str(&format!(", {columns} column{}", if columns == 1 { "" } else { "s" }));
+                    text = format!("{text}, {columns} column{}", if columns == 1 { "" } else { "s" });
                     text
                 }
             }

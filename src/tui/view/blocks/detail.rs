@@ -1,6 +1,7 @@
 //! One block: its pages on both sides, the bytes that differ, the records that touched it.
 
 use std::cell::Cell;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use ratatui::buffer::Buffer;
@@ -204,10 +205,10 @@ impl Detail {
             Some(Known::Touches(t)) => {
                 let mut text = words::counted(t.first.len() as u64 + t.more, "record");
                 if t.broken > 0 {
-                    text.push_str(&format!(", {} not understood", words::count(t.broken)));
+                    let _ = write!(text, ", {} not understood", words::count(t.broken));
                 }
                 if let Some(at) = t.cut {
-                    text.push_str(&format!(", read to {at} only"));
+                    let _ = write!(text, ", read to {at} only");
                 }
                 text
             }
@@ -219,10 +220,9 @@ impl Detail {
     /// Does what the user wants; false: it is not for this part.
     pub fn update(&mut self, action: Action, context: &mut Context<'_>) -> bool {
         match action {
-            Action::NextPane => self.pane = self.pane.step(1),
             Action::PreviousPane => self.pane = self.pane.step(Pane::ALL.len() - 1),
             Action::Enter if self.pane == Pane::Records => self.follow(context),
-            Action::Enter => self.pane = self.pane.step(1),
+            Action::NextPane | Action::Enter => self.pane = self.pane.step(1),
             Action::Copy => context.copy(self.text(context.shared)),
             Action::NextMatch | Action::PreviousMatch => self.jump(action == Action::NextMatch, context),
             _ => {
@@ -296,18 +296,18 @@ impl Detail {
             (Pane::Fields, Some(pages)) => {
                 for row in &pages.rows {
                     let sign = if row.differs { "≠" } else { "=" };
-                    out.push_str(&format!("{}\t{}\t{sign}\t{}\n", row.label, row.target, row.source));
+                    let _ = writeln!(out, "{}\t{}\t{sign}\t{}", row.label, row.target, row.source);
                 }
             }
             (Pane::Bytes, Some(pages)) => {
                 let layout = page::hex_layout(self.width.get().into());
                 for line in pages.hex(layout.0) {
-                    out.push_str(&format!("{}\n", page::hex_line(pages, line, layout)));
+                    let _ = writeln!(out, "{}", page::hex_line(pages, line, layout));
                 }
             }
             (Pane::Records, _) => {
                 for row in self.rows() {
-                    out.push_str(&format!("{}\n", self.line(row, shared)));
+                    let _ = writeln!(out, "{}", self.line(row, shared));
                 }
             }
             _ => {}
@@ -327,7 +327,7 @@ impl Detail {
 
     fn line(&self, row: Row, shared: &Shared) -> Line<'static> {
         let facts = shared.diagnosis.as_ref().map(|d| &d.facts);
-        let major = facts.and_then(|f| f.major());
+        let major = facts.and_then(crate::facts::Facts::major);
         let divergence = facts.and_then(|f| f.divergence.as_ref()).map(|d| d.lsn);
         match row {
             Row::Side(role) => Line::from(span(format!("{}: {}", side(role), self.known(role)), STRONG)),

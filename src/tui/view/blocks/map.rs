@@ -81,7 +81,7 @@ impl Extent {
             format!("{} up to the last changed one", words::counted(u64::from(seen), "block"))
         };
         if measured && seen > longest {
-            words.push_str(&format!("; WAL names {}", words::count(u64::from(seen))));
+            words = format!("{words}; WAL names {}", words::count(u64::from(seen)));
         }
         Self { blocks: longest.max(seen).max(1), words }
     }

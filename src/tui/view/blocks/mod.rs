@@ -121,16 +121,16 @@ impl Blocks {
             }
             (None, None) => return,
         };
-        let target = self.relation(picture).is_none_or(|(_, r)| {
+        let relation = picture.relations.iter().find(|r| (r.rel, r.fork) == (place.rel, place.fork));
+        let target = relation.is_none_or(|r| {
             let holds =
                 |set: &crate::scan::BlockSet| place.block.map_or(!set.is_empty(), |b| set.contains(b));
             holds(&r.target.after) || holds(&r.target.before) || !holds(&r.source.after)
         });
         let side = match self.whose {
             Whose::Target => Role::Target,
-            Whose::Source => Role::Source,
             Whose::Both if target => Role::Target,
-            Whose::Both => Role::Source,
+            Whose::Both | Whose::Source => Role::Source,
         };
         context.go(Go::Records { side, filter: place.filter(), lsn: None });
     }
@@ -219,14 +219,11 @@ impl Blocks {
             Action::Right => {
                 self.tree.expand(picture);
             }
-            Action::Left => {
-                self.tree.collapse(picture);
-            }
             Action::Back if !self.tree.filter.is_empty() => {
                 // an empty filter lets everything through
                 let _ = self.tree.set_filter(picture, "");
             }
-            Action::Back => {
+            Action::Left | Action::Back => {
                 self.tree.collapse(picture);
             }
             Action::Sort => {
@@ -322,7 +319,7 @@ impl View for Blocks {
             Action::Copy if self.detail.is_none() => self.copy(&picture, context),
             _ if self.detail.is_some() => self.in_detail(action, &picture, context),
             Action::Sort | Action::NextMatch | Action::PreviousMatch => {
-                self.in_tree(action, &picture, context)
+                self.in_tree(action, &picture, context);
             }
             _ if self.focus == Focus::Tree => self.in_tree(action, &picture, context),
             _ => self.in_map(action, &picture, context),
