@@ -71,12 +71,12 @@ impl Extent {
         let blocks = |bytes: Option<u64>| bytes.map(|b| u32::try_from(b / BLOCK).unwrap_or(u32::MAX));
         let (target, source) = (blocks(lengths.target), blocks(lengths.source));
         let file = |blocks: Option<u32>| match blocks {
-            Some(n) => words::counted(u64::from(n), "block"),
+            Some(n) => words::count(u64::from(n)),
             None => "no file".into(),
         };
         let longest = target.max(source).unwrap_or(0);
         let mut words = if measured {
-            format!("files: target {}, source {}", file(target), file(source))
+            format!("blocks in files: target {}, source {}", file(target), file(source))
         } else {
             format!("{} up to the last changed one", words::counted(u64::from(seen), "block"))
         };
