@@ -21,13 +21,14 @@ const MAY_READ: [(&str, &str); 11] = [
 ];
 
 /// Files that may write, make or remove something, and why.
-const MAY_WRITE: [(&str, &str); 11] = [
+const MAY_WRITE: [(&str, &str); 12] = [
     ("cli/output.rs", "what -o names"),
     ("cli/folder.rs", "the directory that -o names"),
     ("lost/scratch.rs", "scratch: what does not fit into memory, in nameless files"),
     ("cli/demo.rs", "the bundled pair in a temporary directory"),
     ("source/walset/mod.rs", "scratch: the restore command's directory"),
     ("source/walset/judge.rs", "scratch: unpacked segments in nameless files"),
+    ("source/waltar.rs", "scratch: an unpacked tar archive in a nameless file"),
     ("cli/waldump/images.rs", "page images into the directory of --save-fullpage"),
     ("source/restore.rs", "runs the restore command in scratch"),
     ("dropin/server.rs", "runs the target's postgres: its configuration, its crash recovery"),

@@ -13,3 +13,4 @@ pub mod space;
 pub mod trees;
 pub mod waldir;
 pub mod walset;
+pub mod waltar;
