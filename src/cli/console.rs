@@ -199,6 +199,7 @@ fn update(bar: &ProgressBar, progress: &Progress) {
         Phase::Verifying => "reading back",
         Phase::Undoing => "putting back",
         Phase::Collecting => "collecting rows",
+        Phase::Cloning => "cloning the target",
     });
     bar.set_length(total);
     bar.set_position(done);

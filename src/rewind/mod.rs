@@ -7,6 +7,7 @@
 pub mod apply;
 mod capture;
 mod checks;
+mod clone;
 mod control;
 mod copy;
 pub mod disk;
@@ -25,6 +26,7 @@ pub mod undo;
 mod work;
 
 pub use apply::{Going, Options, Outcome, apply, resume};
+pub use clone::Keep;
 pub use error::{Failed, Trouble};
 pub use manifest::SyncMethod;
 pub use real::RealDisk;

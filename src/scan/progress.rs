@@ -20,6 +20,7 @@ pub enum Phase {
     Verifying = 9,
     Undoing = 10,
     Collecting = 11,
+    Cloning = 12,
 }
 
 /// Shared between the engine and whoever watches it.
@@ -91,6 +92,7 @@ impl Progress {
             9 => Phase::Verifying,
             10 => Phase::Undoing,
             11 => Phase::Collecting,
+            12 => Phase::Cloning,
             _ => Phase::Concluding,
         }
     }
