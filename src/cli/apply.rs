@@ -218,7 +218,7 @@ fn room(args: &ApplyArgs, plan: &Plan, target: &Path) -> Result<(), Failure> {
 /// Bytes of the target's files on each of its filesystems, named by a path within it.
 fn sizes(target: &Path, filesystems: &[PathBuf]) -> BTreeMap<PathBuf, u64> {
     let mut sizes = BTreeMap::new();
-    for entry in Tree::read(target).iter() {
+    for entry in &Tree::read(target) {
         let behind = filesystems.iter().filter(|at| !at.as_os_str().is_empty());
         let at = behind.filter(|at| entry.path.starts_with(at)).max().cloned().unwrap_or_default();
         *sizes.entry(at).or_default() += entry.size;

@@ -211,7 +211,7 @@ fn begin(
         threads: options.threads,
         progress,
     };
-    let store = Store::create(disk, (parent, &parent_path), &name, &target, contents)?;
+    let store = Store::create(disk, (parent, &parent_path), &name, &target, &contents)?;
     let place = PlanPath::from(store.path.as_path());
     let pointer = Pointer { format: FORMAT, operation, store: place, identity };
     Ok(Begun { store, target, source, pointer, previous, _lock: lock })

@@ -223,14 +223,13 @@ impl Maker<'_> {
                 What::Directory => {
                     self.disk.mkdir(to, DIRECTORY_MODE).doing("its clone could not be made", path)?;
                 }
-                What::Behind => {}
                 What::Link(text) => match (places.annex(path), self.target.behind(path)) {
                     (Some(annex), _) => self.disk.symlink(annex, to),
                     (None, Some(_)) => self.disk.mkdir(to, DIRECTORY_MODE),
                     (None, None) => self.disk.symlink(text.as_path(), to),
                 }
                 .doing("its clone could not be made", path)?,
-                What::File { .. } => {}
+                What::Behind | What::File { .. } => {}
             }
         }
         self.files(how, places, entries)?;
@@ -542,9 +541,10 @@ impl Return<'_> {
             let at = At::new(root, &rest);
             let meta = self.disk.metadata(at).doing("could not be looked at", &path)?;
             match (meta.kind, known.get(path.as_path())) {
-                (Kind::Other, _) | (Kind::File, Some(What::File { .. })) => {}
+                (Kind::Other, _)
+                | (Kind::File, Some(What::File { .. }))
+                | (Kind::Symlink, Some(What::Link(_))) => {}
                 (Kind::Directory, Some(What::Directory)) => self.clear(&path, root, &rest, known)?,
-                (Kind::Symlink, Some(What::Link(_))) => {}
                 _ if self.foreign(&path, known) => {}
                 _ => remove_all(self.disk, root, &rest, &self.target.path)?,
             }
@@ -574,9 +574,7 @@ impl Return<'_> {
     fn put_back(&self, entry: &Entry, size: u64, shared: bool) -> Result<bool, Trouble> {
         let path = entry.path.as_path();
         let (from, to) = (self.places.at(path), self.target.entry(path));
-        if let Some(moved) = self.store.find_moved(self.disk, path)?
-            && self.disk.same_mount(moved.root, to.root).doing("could not be looked at", path)?
-        {
+        if let Some(moved) = self.moved(path, Kind::File)? {
             // the very file that was there, which has its other names
             self.disk.rename(moved, to).doing("could not be moved back", path)?;
             return Ok(false);
@@ -608,6 +606,15 @@ impl Return<'_> {
         Ok(true)
     }
 
+    /// What the rewind moved into the store, if it can be renamed back.
+    fn moved<'b>(&self, path: &'b Path, kind: Kind) -> Result<Option<At<'b>>, Trouble> {
+        let Some(moved) = self.store.find_moved(self.disk, path)? else { return Ok(None) };
+        let meta = self.disk.metadata(moved).doing("could not be looked at", path)?;
+        let root = self.target.entry(path).root;
+        let same = self.disk.same_mount(moved.root, root).doing("could not be looked at", path)?;
+        Ok((same && meta.kind == kind).then_some(moved))
+    }
+
     fn link(&self, path: &Path, to: &Path) -> Result<(), Trouble> {
         let at = self.target.entry(path);
         if exists(self.disk, at).doing("could not be looked at", path)? {
@@ -616,7 +623,7 @@ impl Return<'_> {
             }
             self.disk.unlink(at).doing("could not be removed", path)?;
         }
-        if let Some(moved) = self.store.find_moved(self.disk, path)? {
+        if let Some(moved) = self.moved(path, Kind::Symlink)? {
             return self.disk.rename(moved, at).doing("could not be moved back", path);
         }
         self.disk.symlink(to, at).doing("could not be made", path)

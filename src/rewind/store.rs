@@ -117,7 +117,7 @@ impl Store {
         parent: (Root, &Path),
         name: &Path,
         target: &Side,
-        contents: Contents<'_>,
+        contents: &Contents<'_>,
     ) -> Result<Self, Trouble> {
         let path = parent.1.join(name);
         disk.mkdir(At::new(parent.0, name), DIRECTORY_MODE).doing("could not be made", &path)?;
@@ -152,7 +152,7 @@ impl Store {
                 }
             }
             let at = (root, path.as_path());
-            manifest.clone = cloned(disk, at, target, &manifest.annexes, &contents).inspect_err(|_| {
+            manifest.clone = cloned(disk, at, target, &manifest.annexes, contents).inspect_err(|_| {
                 // half a clone takes room and is of no use
                 for annex in &manifest.annexes {
                     let _ = remove_directory(disk, annex.path.as_path());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use forkpoint::pg::Lsn;
 use forkpoint::plan::Plan;
-use forkpoint::rewind::disk::{Access, At, Disk, write_all_at};
+use forkpoint::rewind::disk::{Access, At, Disk, Kind, write_all_at};
 use forkpoint::rewind::{
     Failed, Going, Keep, Limits, Options, State, SyncMethod, Trouble, apply, resume, status, undo,
 };
@@ -276,7 +276,7 @@ fn every_call_without_undo() {
 
 #[test]
 fn every_call_with_a_clone() {
-    every_point(&stage(|o| o.keep = Keep::Copy), "a full copy", 1);
+    every_point(&stage(|o| o.keep = Keep::Copy), "a full copy", 0);
 }
 
 /// What a server does on the result: other blocks of all files, files and directories that come and go, a tablespace
@@ -327,10 +327,17 @@ fn every_call_of_an_undo_by_a_clone() {
     whole.arm(Fault::None);
     stage.undo(&whole).unwrap();
     let calls = whole.calls();
+    // a link that the server removed is made again, and its times cannot be set
+    let timeless = |mut trees: Trees| {
+        let links = trees.iter_mut().flat_map(|tree| tree.values_mut()).filter(|s| s.kind == Kind::Symlink);
+        links.for_each(|link| link.times = None);
+        trees
+    };
+    let before = timeless(stage.before.clone());
     let expected = |disk: &MemoryDisk, what: &dyn Fn() -> String| {
-        let mut found = trees(disk, &stage.pair, true);
+        let mut found = timeless(trees(disk, &stage.pair, true));
         assert!(found[2].remove(Path::new("PG_17_202406281")).is_some(), "{}", what());
-        assert_same(&found, &stage.before, what);
+        assert_same(&found, &before, what);
     };
     expected(&whole, &|| "undone".into());
     let mut points = 0;
