@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files outside `source/` that may open files for reading, and why.
-const MAY_READ: [(&str, &str); 11] = [
+const MAY_READ: [(&str, &str); 12] = [
     ("names/disk.rs", "blocks of catalogs, by `pread`"),
     ("report/timezone.rs", "the time zone of TZ, as the C library reads it"),
     ("cli/report.rs", "the server's log that --log names"),
@@ -18,6 +18,7 @@ const MAY_READ: [(&str, &str); 11] = [
     ("plan/preflight/pages.rs", "pages of the source that would be copied"),
     ("cli/waldump/images.rs", "whether the directory of --save-fullpage is empty"),
     ("dropin/control.rs", "PG_VERSION, control files and histories, with pg_rewind's messages"),
+    ("cli/before.rs", "the undo store's pack, for a scratch directory"),
 ];
 
 /// Files that may write, make or remove something, and why.
@@ -34,6 +35,7 @@ const MAY_WRITE: [(&str, &str); 12] = [
     ("dropin/server.rs", "runs the target's postgres: its configuration, its crash recovery"),
     ("dropin/run.rs", "scratch: segments that -c fetches"),
     ("cli/demo_rewind.rs", "the bundled pair's undo store in a temporary directory"),
+    ("cli/before.rs", "scratch: a data directory as it was before its rewind"),
 ];
 
 const READS: [&str; 11] = [

@@ -168,6 +168,12 @@ pub fn afterwards(target: &Path, outcome: &Outcome, console: &Console) {
             words::path(&outcome.store)
         ));
     }
+    if outcome.undo {
+        console.note(&format!(
+            "forkpoint lost {} SOURCE shows the rows that were discarded, forkpoint report what it was",
+            words::path(&outcome.store)
+        ));
+    }
     console.note(&format!("forkpoint undo {shown} --discard removes that directory"));
 }
 

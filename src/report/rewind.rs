@@ -159,6 +159,12 @@ fn next_steps(target: &Path, status: &Status) -> Vec<String> {
                 steps.push("Start the server; from then on this rewind cannot be undone.".into());
                 steps.push(undo);
             }
+            if let Some(rewind) = rewind.filter(|r| r.kept) {
+                steps.push(format!(
+                    "`forkpoint lost {} SOURCE` shows the rows that it lost, `forkpoint report` in the same way what it was.",
+                    words::path(&rewind.store)
+                ));
+            }
             steps.push(discard);
         }
         State::Undoing => steps.push(format!("`forkpoint undo {target}` goes on with it.")),

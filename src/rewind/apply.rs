@@ -342,7 +342,7 @@ fn make_room(
         }
         _ => {
             let names = disk.list(At::new(parent.0, name)).doing("could not be listed", &path)?;
-            if names.iter().any(|n| !OWN.iter().any(|own| n == own)) {
+            if names.iter().any(|n| !OWN.iter().any(|own| n == own) && !clone::is_part(n)) {
                 return refuse(format!(
                     "{} is there and is no store of this data directory. Move it away, or give a directory with \
                      --undo-dir.",

@@ -3,6 +3,7 @@
 //! read as one; `clone.json` lists what belongs in it, since files move out of it on the way back.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -70,6 +71,19 @@ pub struct Note {
     pub how: How,
     /// Of the list.
     pub sha256: String,
+    /// Links whose directories are cloned into the store itself, into [`part`] 0, 1, ….
+    pub parts: Vec<PlanPath>,
+}
+
+/// The name in the store of the clone of what is behind a link.
+pub fn part(number: usize) -> String {
+    format!("{DIRECTORY}.{number}")
+}
+
+/// Whether an entry of a store has such a name.
+pub fn is_part(name: &OsStr) -> bool {
+    let number = name.to_str().and_then(|name| name.strip_prefix("clone."));
+    number.is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// One entry of the target.
@@ -223,12 +237,10 @@ impl Maker<'_> {
                 What::Directory => {
                     self.disk.mkdir(to, DIRECTORY_MODE).doing("its clone could not be made", path)?;
                 }
-                What::Link(text) => match (places.annex(path), self.target.behind(path)) {
-                    (Some(annex), _) => self.disk.symlink(annex, to),
-                    (None, Some(_)) => self.disk.mkdir(to, DIRECTORY_MODE),
-                    (None, None) => self.disk.symlink(text.as_path(), to),
-                }
-                .doing("its clone could not be made", path)?,
+                What::Link(text) => self
+                    .disk
+                    .symlink(places.annex(path).unwrap_or(text.as_path()), to)
+                    .doing("its clone could not be made", path)?,
                 What::Behind | What::File { .. } => {}
             }
         }
@@ -242,13 +254,14 @@ impl Maker<'_> {
             .map_err(|e| Trouble::Store { path: self.target.path.clone(), what: e.to_string() })
     }
 
-    /// Files and directories reach the disk: filesystems as a whole, then each by itself, which then has nothing to do
-    /// but tell of errors.
+    /// Files and directories reach the disk: filesystems as a whole, and where that tells of no errors each by itself.
     fn sync(&self, places: &Places, entries: &[Entry]) -> Result<(), Trouble> {
+        let mut told = true;
         for root in places.roots() {
             self.disk.syncfs(root).doing("its filesystem could not be synced", &self.target.path)?;
+            told &= self.disk.syncfs_tells(root).doing("could not be looked at", &self.target.path)?;
         }
-        for entry in entries {
+        for entry in entries.iter().filter(|_| !told) {
             let path = entry.path.as_path();
             if matches!(entry.what, What::Directory | What::File { .. }) {
                 let file = self.disk.open(places.at(path), Access::Read);

@@ -5,6 +5,7 @@
 //! got, and everything may be done twice. [`disk`] is the only way to the filesystem, [`real`] the real one.
 
 pub mod apply;
+pub mod before;
 mod capture;
 mod checks;
 mod clone;

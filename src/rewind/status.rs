@@ -63,6 +63,8 @@ pub struct Rewind {
     pub control_aside: bool,
     /// A server has worked on the result.
     pub replayed: bool,
+    /// What was there before is in the store.
+    pub kept: bool,
     /// There is a complete clone of what was there before.
     pub clone: bool,
     /// Undoing it throws away what a server did since.
@@ -116,6 +118,7 @@ pub fn status(target: &Path, undo_dir: Option<&Path>, disk: &dyn Disk) -> Result
         prepared: journal.items.len(),
         control_aside: control.is_none(),
         replayed,
+        kept: manifest.undo,
         clone,
         drops_work,
         no_undo,

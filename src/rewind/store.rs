@@ -18,6 +18,7 @@ use super::journal::{self, Begin, Journal, Record};
 use super::manifest::{self, Annex, Manifest};
 use super::places::Side;
 use crate::plan::Plan;
+use crate::plan::path::PlanPath;
 use crate::scan::progress::Progress;
 
 /// Behind the data directory's name.
@@ -25,7 +26,7 @@ const SUFFIX: &str = ".forkpoint";
 /// Largest journal that is read.
 const JOURNAL_LIMIT: u64 = 8 << 30;
 /// Largest plan that is read.
-const PLAN_LIMIT: u64 = 4 << 30;
+pub const PLAN_LIMIT: u64 = 4 << 30;
 /// Bytes that are given up when the way back begins, so that its journal has room on a full disk.
 const RESERVE: usize = 1 << 20;
 /// Only the owner sees what is kept.
@@ -287,6 +288,12 @@ impl Store {
     /// Where the parts of the clone lie.
     pub fn clone_places(&self, disk: &dyn Disk) -> Result<Places, Trouble> {
         let mut annexes = Vec::new();
+        let inside = self.manifest.clone.iter().flat_map(|note| &note.parts);
+        for (n, link) in inside.enumerate() {
+            let name = clone::part(n);
+            let part = sub(disk, self.root, &self.path, &name)?;
+            annexes.push((link.as_path().to_owned(), part, self.path.join(&name)));
+        }
         for annex in &self.manifest.annexes {
             let at = annex.path.as_path();
             let opened = disk.open_root(at).doing("could not be opened", at)?;
@@ -378,6 +385,16 @@ fn cloned(
     };
     let main = make(root, path)?;
     let mut parts = Vec::new();
+    let mut inside = Vec::new();
+    // what lies behind a link lies behind one in the clone, too
+    for (link, _) in &target.links {
+        if annexes.iter().all(|annex| annex.link.as_path() != link) {
+            let name = clone::part(inside.len());
+            disk.mkdir(At::new(root, &name), DIRECTORY_MODE).doing("could not be made", path)?;
+            parts.push((link.clone(), sub(disk, root, path, &name)?, path.join(&name)));
+            inside.push(PlanPath::from(link.as_path()));
+        }
+    }
     for annex in annexes {
         let at = annex.path.as_path();
         let opened = disk.open_root(at).doing("could not be opened", at)?;
@@ -398,7 +415,9 @@ fn cloned(
     let entries = if share || contents.keep == Keep::Copy { maker.entries()? } else { Vec::new() };
     let foreign = maker.foreign(&entries);
     if contents.keep == Keep::Auto && (!share || foreign.is_some()) {
-        disk.rmdir(At::new(root, clone::DIRECTORY)).doing("could not be removed", path)?;
+        for name in (0..inside.len()).map(clone::part).chain([clone::DIRECTORY.to_owned()]) {
+            disk.rmdir(At::new(root, &name)).doing("could not be removed", path)?;
+        }
         for annex in annexes {
             let at = annex.path.as_path();
             let opened = disk.open_root(at).doing("could not be opened", at)?;
@@ -416,7 +435,7 @@ fn cloned(
     let how = if share { How::Reflink } else { How::Copy };
     let listing = maker.make(how, &places, &entries, (contents.control, &begin.control))?;
     put(disk, root, path, clone::LISTING, &listing)?;
-    Ok(Some(clone::Note { how, sha256: super::hash::of(&listing) }))
+    Ok(Some(clone::Note { how, sha256: super::hash::of(&listing), parts: inside }))
 }
 
 /// A directory beside what a link leads to, if it can be made there on the same mount.
