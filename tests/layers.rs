@@ -22,7 +22,7 @@ const MAY_READ: [(&str, &str); 12] = [
 ];
 
 /// Files that may write, make or remove something, and why.
-const MAY_WRITE: [(&str, &str); 12] = [
+const MAY_WRITE: [(&str, &str); 13] = [
     ("cli/output.rs", "what -o names"),
     ("cli/folder.rs", "the directory that -o names"),
     ("lost/scratch.rs", "scratch: what does not fit into memory, in nameless files"),
