@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files outside `source/` that may open files for reading, and why.
-const MAY_READ: [(&str, &str); 13] = [
+const MAY_READ: [(&str, &str); 14] = [
     ("tui/view/mod.rs", "a new file that the user exports, never inside a data directory"),
     ("cli/tui.rs", "a stored report or plan"),
     ("names/disk.rs", "blocks of catalogs, by `pread`"),
@@ -20,10 +20,11 @@ const MAY_READ: [(&str, &str); 13] = [
     ("plan/preflight/pages.rs", "pages of the source that would be copied"),
     ("cli/waldump/images.rs", "whether the directory of --save-fullpage is empty"),
     ("dropin/control.rs", "PG_VERSION, control files and histories, with pg_rewind's messages"),
+    ("cli/before.rs", "the undo store's pack, for a scratch directory"),
 ];
 
 /// Files that may write, make or remove something, and why.
-const MAY_WRITE: [(&str, &str); 12] = [
+const MAY_WRITE: [(&str, &str); 14] = [
     ("tui/view/mod.rs", "a new file that the user exports, never inside a data directory"),
     ("cli/output.rs", "what -o names"),
     ("cli/folder.rs", "the directory that -o names"),
@@ -31,11 +32,13 @@ const MAY_WRITE: [(&str, &str); 12] = [
     ("cli/demo.rs", "the bundled pair in a temporary directory"),
     ("source/walset/mod.rs", "scratch: the restore command's directory"),
     ("source/walset/judge.rs", "scratch: unpacked segments in nameless files"),
+    ("source/waltar.rs", "scratch: an unpacked tar archive in a nameless file"),
     ("cli/waldump/images.rs", "page images into the directory of --save-fullpage"),
     ("source/restore.rs", "runs the restore command in scratch"),
     ("dropin/server.rs", "runs the target's postgres: its configuration, its crash recovery"),
     ("dropin/run.rs", "scratch: segments that -c fetches"),
     ("cli/demo_rewind.rs", "the bundled pair's undo store in a temporary directory"),
+    ("cli/before.rs", "scratch: a data directory as it was before its rewind"),
 ];
 
 const READS: [&str; 11] = [

@@ -244,6 +244,90 @@ fn every_option_line_for_line() {
     }
 }
 
+/// 19 reads tar archives; forkpoint those of every major.
+#[test]
+fn tar_archives_line_for_line() {
+    const LINES: &str = "
+-p wal.tar -s +28
+-p wal.tar -s +28 -b
+-p wal.tar -s +28 --stats=record
+-p wal.tar.gz -s +28 -n 40
+-p packed.tgz -s +28 -n 3
+-p base.tar -s +28 -n 40
+-p below.tar -s +28
+-p first.tar -s +28
+-p empty.tar -s +28
+-p wal.tar -s +28 -e +4000 -q
+-p wal.tar -s +64 -n 1
+-p wal.tar -s FF/28
+-p wal.tar -t 2 -s +28
+-p wal.tar
+-p wal.tar F
+-p wal.tar F -s +28
+-p wal.tar -f
+-f -p wal.tar -s +28
+-p nowhere.tar -s +28
+-p plain.name -s +28
+wal.tar -s +28 -n 5
+./wal.tar -s +28 -n 5
+wal.tar F -s +28
+wal.tar F L -s +28
+";
+    for server in servers("tar_archives_line_for_line").into_iter().filter(whole) {
+        let cluster = busy(&server);
+        cluster.sql("SELECT pg_switch_wal(); CREATE TABLE behind (a int); INSERT INTO behind VALUES (1)");
+        cluster.stop(Mode::Fast);
+        let temp = tempfile::tempdir().unwrap();
+        let wal = cluster.pgdata().join("pg_wal");
+        let names = segments(&wal).swap_remove(0);
+        let first = &names[0];
+        let begin = u64::from_str_radix(&first[16..], 16).unwrap() << 20;
+        let build = |name: &str, below: &str, names: &[String]| {
+            let path = temp.path().join(name);
+            let mut builder = tar::Builder::new(fs::File::create(&path).unwrap());
+            for name in names {
+                builder.append_path_with_name(wal.join(name), format!("{below}{name}")).unwrap();
+            }
+            builder.finish().unwrap();
+            path
+        };
+        let all = build("wal.tar", "", &names);
+        build("base.tar", "./pg_wal/", &names);
+        build("below.tar", "data/", &names);
+        build("first.tar", "", &names[..1]);
+        fs::copy(&all, temp.path().join("plain.name")).unwrap();
+        fs::write(temp.path().join("empty.tar"), b"x").unwrap();
+        let packed = Command::new("gzip").arg("-c").arg(&all).output().unwrap().stdout;
+        fs::write(temp.path().join("wal.tar.gz"), &packed).unwrap();
+        fs::write(temp.path().join("packed.tgz"), &packed).unwrap();
+        for line in LINES.lines().filter(|line| !line.is_empty()) {
+            let arguments: Vec<String> = words(line)
+                .into_iter()
+                .map(|word| match (word.strip_prefix('+'), word.as_str()) {
+                    (Some(offset), _) => format!("0/{:X}", begin + u64::from_str_radix(offset, 16).unwrap()),
+                    (None, "F") => first.clone(),
+                    (None, "L") => names[names.len() - 1].clone(),
+                    (None, word) => word.to_owned(),
+                })
+                .collect();
+            if server.major == "19" {
+                compare(&server, &arguments, temp.path(), "UTC");
+            }
+        }
+        // the same as of the directory
+        let start = format!("0/{:X}", begin + 0x28);
+        let of = |path: &str| {
+            let output = ours(&words(&format!("-p {path} -s {start}")), temp.path());
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+        };
+        let expected = of(wal.to_str().unwrap());
+        assert!(expected.0.lines().count() > 100, "{expected:?}");
+        assert!(of("wal.tar") == expected && of("wal.tar.gz") == expected, "PostgreSQL {}", server.major);
+        let other = ours_fails(&words(&format!("-p wal.tar -s {start} --follow-history")), temp.path());
+        assert!(other.contains("unpack it"), "{other}");
+    }
+}
+
 #[test]
 fn saved_page_images() {
     for server in servers("saved_page_images") {

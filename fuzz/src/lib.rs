@@ -36,6 +36,7 @@ use forkpoint::wal::{Format, PAGE_SIZE, rmgr};
 
 #[path = "../../tests/common/craft.rs"]
 mod craft;
+pub mod lost;
 
 /// System identifier of what is made here, and of no cluster.
 pub const SYSTEM: u64 = 0x0102_0304_0506_0708;

@@ -1,5 +1,6 @@
 //! `forkpoint apply`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -11,7 +12,8 @@ use crate::plan::{self, Plan, PlanError, PlanOptions, load};
 use crate::report::{dto, json, question, words};
 use crate::rewind::quiet::{self, quiet};
 use crate::rewind::room::lacking;
-use crate::rewind::{Options, Outcome, RealDisk, SyncMethod, apply};
+use crate::rewind::{Keep, Options, Outcome, RealDisk, SyncMethod, apply};
+use crate::source::trees::Tree;
 
 /// More threads wait for each other on most disks.
 pub const THREADS: u16 = 4;
@@ -33,6 +35,10 @@ pub struct ApplyArgs {
     /// Where the undo store is made; beside the target if not given
     #[arg(long, value_name = "DIR")]
     pub undo_dir: Option<PathBuf>,
+    /// What is kept for the way back. A clone of the whole target takes no time or room to speak of where the filesystem
+    /// can share blocks, and a way back that stays open after a server has started on the result
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "auto", conflicts_with = "no_undo")]
+    pub undo: Undo,
     /// Keep nothing of what changes: there is no way back, and an interruption can only be resumed
     #[arg(long)]
     pub no_undo: bool,
@@ -51,6 +57,30 @@ pub struct ApplyArgs {
     /// Threads that copy
     #[arg(long, value_name = "N", default_value_t = THREADS, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub threads: u16,
+}
+
+/// What is kept for the way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Undo {
+    /// A clone where the filesystem can make one without copying (Btrfs, XFS), else what changes
+    Auto,
+    /// What changes: the way back ends where a server starts on the result
+    Changes,
+    /// A clone, or nothing is done
+    Clone,
+    /// A full copy: the way back stays open, for the room of the whole target
+    Copy,
+}
+
+impl From<Undo> for Keep {
+    fn from(undo: Undo) -> Self {
+        match undo {
+            Undo::Auto => Self::Auto,
+            Undo::Changes => Self::Changes,
+            Undo::Clone => Self::Clone,
+            Undo::Copy => Self::Copy,
+        }
+    }
 }
 
 /// As `--sync-method` of pg_rewind.
@@ -104,6 +134,7 @@ pub fn run(args: &ApplyArgs, console: &Console) -> Result<u8, Failure> {
     };
     let options = Options {
         undo: !args.no_undo,
+        keep: args.undo.into(),
         undo_dir,
         sync,
         threads: usize::from(args.threads),
@@ -126,9 +157,20 @@ pub fn run(args: &ApplyArgs, console: &Console) -> Result<u8, Failure> {
 /// Says where the way back is.
 pub fn afterwards(target: &Path, outcome: &Outcome, console: &Console) {
     let shown = words::path(target);
-    if outcome.undo {
+    if outcome.clone {
+        console.note(&format!(
+            "forkpoint undo {shown} puts it back, also after a server has started on it; what it was before is in {}",
+            words::path(&outcome.store)
+        ));
+    } else if outcome.undo {
         console.note(&format!(
             "until a server is started on it, forkpoint undo {shown} puts it back; what it had before is in {}",
+            words::path(&outcome.store)
+        ));
+    }
+    if outcome.undo {
+        console.note(&format!(
+            "forkpoint lost {} SOURCE shows the rows that were discarded, forkpoint report what it was",
             words::path(&outcome.store)
         ));
     }
@@ -155,13 +197,26 @@ fn room(args: &ApplyArgs, plan: &Plan, target: &Path) -> Result<(), Failure> {
     if args.no_undo || args.undo_dir.is_some() {
         return Ok(());
     }
-    let Some(lack) = lacking(plan, target) else { return Ok(()) };
+    let links: Vec<PathBuf> = plan.totals.filesystems.iter().map(|f| f.at.as_path().to_owned()).collect();
+    let copied = if args.undo == Undo::Copy { sizes(target, &links) } else { BTreeMap::new() };
+    let Some(lack) = lacking(plan, target, &copied) else { return Ok(()) };
     let text = format!(
         "{} Make room, give a directory on another filesystem with --undo-dir, or do without the way back with \
          --no-undo.",
         question::no_room(&lack)
     );
     Err(Failure::new(exit::REFUSED, text))
+}
+
+/// Bytes of the target's files on each of its filesystems, named by a path within it.
+fn sizes(target: &Path, filesystems: &[PathBuf]) -> BTreeMap<PathBuf, u64> {
+    let mut sizes = BTreeMap::new();
+    for entry in &Tree::read(target) {
+        let behind = filesystems.iter().filter(|at| !at.as_os_str().is_empty());
+        let at = behind.filter(|at| entry.path.starts_with(at)).max().cloned().unwrap_or_default();
+        *sizes.entry(at).or_default() += entry.size;
+    }
+    sizes
 }
 
 /// A target that was not shut down has to be left alone for a while, and the user has to vouch for it.

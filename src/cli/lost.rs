@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::args::{WalArgs, check_archives, useless_archives};
+use super::before;
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::folder::Folder;
@@ -18,7 +19,7 @@ use crate::report::lost::{csv, jsonl, sql, text};
 /// Arguments of `forkpoint lost`.
 #[derive(Debug, Args)]
 pub struct LostArgs {
-    /// Data directory of the old primary (or a snapshot of it) that will not rejoin
+    /// Data directory of the old primary (or a snapshot of it) that will not rejoin, or the undo store of its rewind
     pub target: PathBuf,
     /// Data directory of the new primary (or a snapshot of it)
     pub source: PathBuf,
@@ -91,7 +92,8 @@ pub fn run(args: LostArgs, console: &Console) -> Result<u8, Failure> {
         (_, file) => Place::File(Output::new(file.as_deref(), &directories)?),
     };
     check_archives(&args.wal.wal_archive)?;
-    let options = args.wal.options(args.target, args.source, true);
+    let target = before::target(args.target, "lost", &args.source, console)?;
+    let options = args.wal.options(target.path.clone(), args.source, true);
     let filter = Filter { tables: args.table, xids: args.xid };
     let (facts, found, conflicts) = console.watch(|progress| -> Result<_, Failure> {
         let facts = engine::facts(&options, progress)?;

@@ -2,7 +2,8 @@
 
 pub mod apply;
 pub mod args;
-pub mod blocks;
+pub mod before;
+mod blocks;
 pub mod completions;
 pub mod console;
 pub mod controldata;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::{Format, WalArgs, check_archives, useless_archives};
+use super::before;
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::output::Output;
@@ -25,7 +26,7 @@ const LOG_LIMIT: u64 = 16 << 20;
 /// Arguments of `forkpoint report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Data directory of the old primary (or a snapshot of it) that will not rejoin
+    /// Data directory of the old primary (or a snapshot of it) that will not rejoin, or the undo store of its rewind
     pub target: PathBuf,
     /// Data directory of the new primary (or a snapshot of it)
     pub source: PathBuf,
@@ -61,7 +62,8 @@ pub fn run(args: ReportArgs, console: &Console) -> Result<u8, Failure> {
         console.note("paste the log, then Ctrl-D");
     }
     let log = args.log.as_deref().map(read_log).transpose()?;
-    let options = args.wal.options(args.target, args.source, !args.no_source_wal);
+    let target = before::target(args.target, "report", &args.source, console)?;
+    let options = args.wal.options(target.path.clone(), args.source, !args.no_source_wal);
     let (mut diagnosis, rows) = console.watch(|progress| -> Result<_, Failure> {
         let diagnosis = engine::diagnose(&options, progress)?;
         let rows = if args.rows { Some(summary(&options, &diagnosis, progress)?) } else { None };

@@ -126,8 +126,9 @@ pub fn out(
     };
     if outcome.undo {
         let (place, store) = (target.display(), outcome.store.display());
+        let when = if outcome.clone { "" } else { "until a server is started on it, " };
         log.note(&format!(
-            "until a server is started on it, \"forkpoint undo {place}\" puts the target back; what it had before is in {store}"
+            "{when}\"forkpoint undo {place}\" puts the target back; what it had before is in {store}"
         ));
     }
     Ok(())

@@ -3,6 +3,9 @@
 //! A record is wanted if the expression holds for it together with one of its block references, or, if it has none,
 //! for it alone (then no comparison of `rel`, `fork` or `block` holds).
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_until, take_while1};
 use nom::character::complete::multispace0;
@@ -382,18 +385,19 @@ impl<'t> Grammar<'t, '_> {
         let bad = |what: String| ExprError { at: token.at, what };
         match operand {
             Operand::Words(words) => {
-                let exists = match field {
-                    Field::Rmgr => (0..=u8::MAX).any(|id| {
-                        rmgr::is_valid(id, Major::V19) && rmgr::name(id).eq_ignore_ascii_case(text)
-                    }),
-                    Field::Fork => Fork::ALL.iter().any(|f| f.name().eq_ignore_ascii_case(text)),
-                    _ => true,
-                };
-                if !exists && field == Field::Fork {
-                    return Err(bad(format!("there is no fork {text:?}; they are main, fsm, vm and init")));
-                }
-                if !exists {
-                    return Err(bad(format!("there is no resource manager {text:?}; -r list lists them")));
+                let names = names(field);
+                if !names.iter().any(|name| name.eq_ignore_ascii_case(text)) {
+                    return Err(bad(match field {
+                        Field::Fork => format!("there is no fork {text:?}; they are main, fsm, vm and init"),
+                        Field::Op => {
+                            let near = near(text, &names);
+                            format!("no resource manager of any major has an operation {text:?}{near}")
+                        }
+                        _ => {
+                            let near = near(text, &names);
+                            format!("there is no resource manager {text:?}, -r list lists them{near}")
+                        }
+                    }));
                 }
                 words.push(text.to_owned());
             }
@@ -411,6 +415,52 @@ impl<'t> Grammar<'t, '_> {
         self.next += 1;
         Ok(())
     }
+}
+
+/// Names that a field of words can have, of any major.
+fn names(field: Field) -> BTreeSet<Cow<'static, str>> {
+    let managers = || (0..=u8::MAX).filter(|id| rmgr::is_valid(*id, Major::V19));
+    match field {
+        Field::Fork => Fork::ALL.iter().map(|fork| fork.name().into()).collect(),
+        Field::Op => managers()
+            .flat_map(|id| (0..16u8).map(move |operation| (id, operation << 4)))
+            .flat_map(|(id, info)| Major::ALL.iter().filter_map(move |m| rmgr::op_name(id, info, *m)))
+            .map(Cow::Borrowed)
+            .collect(),
+        _ => managers().map(rmgr::name).collect(),
+    }
+}
+
+/// `; did you mean X or Y?` with the names that differ least from the text; empty if none is near.
+fn near(text: &str, names: &BTreeSet<Cow<'static, str>>) -> String {
+    const MOST: usize = 3;
+    let wanted = text.to_lowercase();
+    let farthest = (text.chars().count() / 3).max(1);
+    let mut close: Vec<(usize, &str)> = names
+        .iter()
+        .map(|name| (distance(&wanted, &name.to_lowercase()), name.as_ref()))
+        .filter(|(distance, _)| *distance <= farthest)
+        .collect();
+    close.sort_unstable();
+    close.truncate(MOST);
+    let close: Vec<&str> = close.into_iter().map(|(_, name)| name).collect();
+    if close.is_empty() { String::new() } else { format!("; did you mean {}?", close.join(" or ")) }
+}
+
+/// Characters to be put in, left out or replaced to come from one word to the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for ((y, pair), left) in b.iter().zip(row.windows(2)).zip(0..) {
+            let (diagonal, above) = (pair.first().copied().unwrap_or(0), pair.get(1).copied().unwrap_or(0));
+            let before = next.get(left).copied().unwrap_or(0);
+            next.push((diagonal + usize::from(x != *y)).min(above + 1).min(before + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
 }
 
 /// `tablespace/database/file number`
@@ -492,7 +542,21 @@ mod tests {
             ("rmgr", 4, "expected = != < <= > >= or in at the end"),
             ("rmgr = ", 7, "expected a value at the end"),
             ("rmgr = Heap xid = 3", 12, "expected \"and\", \"or\" or the end, found \"xid\""),
-            ("rmgr = Heep", 7, "there is no resource manager \"Heep\""),
+            (
+                "rmgr = Heep",
+                7,
+                "there is no resource manager \"Heep\", -r list lists them; did you mean Heap",
+            ),
+            (
+                "op = INSERTT",
+                5,
+                "no resource manager of any major has an operation \"INSERTT\"; did you mean INSERT",
+            ),
+            (
+                "op in (DELETE, nosuchthing)",
+                15,
+                "no resource manager of any major has an operation \"nosuchthing\"",
+            ),
             ("xid = 1 and rel = nix", 18, "no relation nix"),
             ("xid = x", 6, "\"x\" is not a number"),
             ("lsn = 3", 6, "\"3\" is not an LSN"),

@@ -9,6 +9,7 @@ use crate::pg::{Lsn, Major, SegmentSize, TimelineId, WalName};
 use crate::scan::path::WalPath;
 use crate::scan::walk::record_start;
 use crate::source::walset::Segment;
+use crate::source::waltar::Part;
 use crate::wal::framer::{Flow, Framer, Sink};
 use crate::wal::page::{PageHeader, SHORT_HEADER};
 use crate::wal::record::HEADER_SIZE;
@@ -24,6 +25,8 @@ pub enum Handle {
     Plain(File),
     /// A file that was found to be the segment, perhaps unpacked.
     Judged(Segment),
+    /// A member of a tar archive.
+    Member(Part),
 }
 
 /// A segment to read.
@@ -47,6 +50,7 @@ impl Opened {
             let result = match &self.handle {
                 Handle::Plain(file) => file.read_at(rest, at),
                 Handle::Judged(segment) => segment.read_at(at, rest),
+                Handle::Member(part) => part.read_at(at, rest),
             };
             match result {
                 Ok(0) => return Ok(read),
@@ -100,6 +104,13 @@ pub enum Trouble {
         /// The system's words.
         error: String,
     },
+    /// The tar archive does not have it.
+    NotInArchive {
+        /// Its name.
+        name: String,
+        /// The archive's, without directory.
+        archive: String,
+    },
     /// It cannot be opened.
     Unopenable {
         /// Its name.
@@ -126,6 +137,9 @@ impl Trouble {
         Some(match self {
             Self::Invalid { .. } => return None,
             Self::Missing { name, error } => format!("could not find file \"{name}\": {error}"),
+            Self::NotInArchive { name, archive } => {
+                format!("could not find WAL \"{name}\" in archive \"{archive}\"")
+            }
             Self::Unopenable { name, error } => format!("could not open file \"{name}\": {error}"),
             Self::Unreadable { name, offset, wanted, error } => {
                 let quote = if major >= Major::V16 { "\"" } else { "" };

@@ -15,8 +15,10 @@ use crate::pg::tuple::{FROZEN_XID, Tuple, infomask};
 use crate::pg::{BLOCK_SIZE, BlockNumber, Lsn, Major, Oid, RelFile, Xid};
 
 use super::fates::{Fate, Fates};
-use super::rowtypes::{AttributeRow, Catalog, CatalogRow, ClassRow, Layouts};
+use super::rowtypes::{AttributeRow, Catalog, CatalogRow, ClassRow, Layouts, oid};
 
+/// OID of template1.
+const TEMPLATE1: Oid = 1;
 /// So many versions of a catalog's rows are kept, some hundred megabytes at most.
 const MAX_VERSIONS: usize = 1 << 20;
 
@@ -85,6 +87,15 @@ impl<'a> Ended<'a> {
     }
 }
 
+/// A database that is in neither directory any more, and whose catalogs the WAL at hand shows, or another database has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    /// Its default tablespace.
+    pub tablespace: Oid,
+    /// Tablespace and OID of the database whose files it was copied from; `None` where all pages are in the WAL.
+    pub template: Option<(Oid, Oid)>,
+}
+
 /// The catalogs of one database.
 pub struct Database<'a> {
     /// Its OID.
@@ -111,29 +122,38 @@ pub struct Database<'a> {
     writers: HashSet<Xid>,
     /// There were more versions than are kept.
     pub is_cut: bool,
+    /// It is in neither directory any more.
+    pub is_gone: bool,
+    /// Tablespace and OID of a database whose files are read in place of its own.
+    like: Option<(Oid, Oid)>,
     /// What could not be read.
     pub problems: Vec<String>,
 }
 
 impl<'a> Database<'a> {
-    /// Reads the catalogs on disk; `other` is a directory in which they may lie in other files.
+    /// Reads the catalogs on disk; `other` is a directory in which they may lie in other files. Of a database that lies
+    /// in neither, `made` says how it was made.
     pub fn open(
-        oid: Oid,
-        name: String,
+        (oid, name): (Oid, String),
         disk: &'a DiskBlocks,
         other: Option<&'a DiskBlocks>,
         tablespaces: impl Iterator<Item = Oid>,
+        made: Option<Made>,
     ) -> Self {
-        let places: Vec<Oid> = [DEFAULT_TABLESPACE].into_iter().chain(tablespaces).collect();
-        let place = |disk: &DiskBlocks| places.iter().copied().find(|spc| disk.has_database(*spc, oid));
+        let places: Vec<Oid> = [DEFAULT_TABLESPACE]
+            .into_iter()
+            .chain(tablespaces.filter(|spc| *spc != GLOBAL_TABLESPACE))
+            .collect();
+        let place =
+            |disk: &DiskBlocks, oid: Oid| places.iter().copied().find(|spc| disk.has_database(*spc, oid));
         // one that is gone may be on the other side still
-        let (disk, tablespace) = match (place(disk), other.and_then(|other| Some((other, place(other)?)))) {
-            (None, Some(found)) => found,
-            (found, _) => (disk, found.unwrap_or(DEFAULT_TABLESPACE)),
-        };
+        let found = place(disk, oid)
+            .map(|spc| (disk, spc))
+            .or_else(|| other.and_then(|other| Some((other, place(other, oid)?))));
+        let tablespace = found.map(|found| found.1).or(made.map(|made| made.tablespace));
         let mut database = Self {
             oid,
-            tablespace,
+            tablespace: tablespace.unwrap_or(DEFAULT_TABLESPACE),
             name,
             major: disk.major(),
             layouts: Layouts::default(),
@@ -146,14 +166,64 @@ impl<'a> Database<'a> {
             changes: Vec::new(),
             writers: HashSet::new(),
             is_cut: false,
+            is_gone: found.is_none(),
+            like: None,
             problems: Vec::new(),
         };
-        database.load(disk, other);
+        match (found, made) {
+            (Some((disk, _)), _) => {
+                database.ended = Ended::new(disk);
+                database.load(disk, other);
+            }
+            (None, Some(Made { template: Some((spc, template)), .. }))
+                if disk.has_database(spc, template) =>
+            {
+                database.like = Some((spc, template));
+                database.load(disk, None);
+            }
+            (None, Some(Made { template: None, .. })) => {
+                // its pages come with the WAL, but for what is the same in every database
+                database.like = place(disk, TEMPLATE1).map(|spc| (spc, TEMPLATE1));
+                database.learn(disk);
+                for catalog in Catalog::ALL {
+                    database.files.insert(database.file(catalog.oid()), catalog);
+                }
+            }
+            _ => database.problems.push(format!(
+                "database {} is in neither directory any more: names and columns of its tables are not known, their rows \
+                 are counted by file",
+                database.name
+            )),
+        }
         database
     }
 
+    /// The file of this database on disk, or of the one that it is like.
+    fn on_disk(&self, file: RelFile) -> RelFile {
+        match self.like {
+            Some((spc, db)) if file.spc == self.tablespace => RelFile { spc, db, ..file },
+            Some((_, db)) => RelFile { db, ..file },
+            None => file,
+        }
+    }
+
+    /// Reads what the catalogs' columns are.
+    fn learn(&mut self, disk: &DiskBlocks) {
+        let attribute = self.file(self.map.file_number(oid::PG_ATTRIBUTE).unwrap_or(oid::PG_ATTRIBUTE));
+        let (major, mut layouts) = (self.major, Layouts::default());
+        self.each_tuple(disk, attribute, |_, _, _, tuple| layouts.learn(tuple, major));
+        if !layouts.finish() {
+            self.problems.push(format!(
+                "pg_attribute of database {} does not describe the catalogs, so rows of its tables cannot be decoded",
+                self.name
+            ));
+        }
+        self.layouts = layouts;
+    }
+
     fn load(&mut self, disk: &DiskBlocks, other: Option<&DiskBlocks>) {
-        match disk.relation_map(self.tablespace, self.oid) {
+        let (tablespace, oid) = self.like.unwrap_or((self.tablespace, self.oid));
+        match disk.relation_map(tablespace, oid) {
             Ok(map) => self.map = map,
             Err(problem) => self.problems.push(format!(
                 "{problem}; the catalogs of database {} are looked for in the files they had at first",
@@ -167,16 +237,7 @@ impl<'a> Database<'a> {
                 self.files.insert(self.file(number(map, catalog)), catalog);
             }
         }
-        let attribute = self.file(number(&self.map, Catalog::Attribute));
-        let (major, mut layouts) = (self.major, Layouts::default());
-        self.each_tuple(disk, attribute, |_, _, _, tuple| layouts.learn(tuple, major));
-        if !layouts.finish() {
-            self.problems.push(format!(
-                "pg_attribute of database {} does not describe the catalogs, so rows of its tables cannot be decoded",
-                self.name
-            ));
-        }
-        self.layouts = layouts;
+        self.learn(disk);
         for catalog in [Catalog::Class, Catalog::Attribute, Catalog::Type] {
             let file = self.file(number(&self.map, catalog));
             self.load_table(disk, catalog, file);
@@ -203,7 +264,7 @@ impl<'a> Database<'a> {
                 let file = self.file(number);
                 self.files.insert(file, catalog);
                 // a file that is gone was replaced by another of them
-                if disk.block_count(file).is_ok() {
+                if disk.block_count(self.on_disk(file)).is_ok() {
                     self.load_table(disk, catalog, file);
                 }
             }
@@ -229,7 +290,8 @@ impl<'a> Database<'a> {
         mut take: impl FnMut(RelFile, BlockNumber, OffsetNumber, &[u8]),
     ) {
         let mut bytes = [0; BLOCK_SIZE];
-        let count = match disk.block_count(file) {
+        let on_disk = self.on_disk(file);
+        let count = match disk.block_count(on_disk) {
             Ok(count) => count,
             Err(problem) => {
                 self.problems.push(problem.to_string());
@@ -237,7 +299,7 @@ impl<'a> Database<'a> {
             }
         };
         for block in 0..count {
-            match disk.read_block(file, block, &mut bytes) {
+            match disk.read_block(on_disk, block, &mut bytes) {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(problem) => {
@@ -411,9 +473,21 @@ impl<'a> Database<'a> {
     }
 
     fn visible(&self, view: &View<'_>, catalog: Catalog, version: &Version) -> bool {
-        if !self.in_its_era(catalog, version.file, view.at) {
-            return false;
-        }
+        self.in_its_era(catalog, version.file, view.at) && self.lives(view, version)
+    }
+
+    /// Whether the version is a copy in a file into which the catalog moves later, of a row that the transaction sees
+    /// in the file before. What the transaction made itself says nothing: a copy does not tell since when it was there.
+    fn copied(&self, view: &View<'_>, catalog: Catalog, version: &Version) -> bool {
+        let Some(eras) = self.eras.get(&catalog) else { return false };
+        let later = eras.iter().any(|(from, number)| *from > view.at && *number == version.file);
+        later
+            && !self.in_its_era(catalog, version.file, view.at)
+            && (view.top.is_none() || view.fates.top(version.xmin) != view.top)
+            && self.lives(view, version)
+    }
+
+    fn lives(&self, view: &View<'_>, version: &Version) -> bool {
         let hint = |yes: u16, no: u16| {
             if version.hints & yes != 0 {
                 Some(true)
@@ -442,15 +516,36 @@ impl<'a> Database<'a> {
     ) -> impl Iterator<Item = &'v CatalogRow> {
         let table = self.tables.get(&catalog);
         let at = table.and_then(|table| table.by_key.get(&key)).into_iter().flatten();
-        at.filter_map(move |at| table?.versions.get(*at))
-            .filter(move |version| self.visible(view, catalog, version))
-            .map(|version| &version.row)
+        self.seen_by(view, catalog, at.filter_map(move |at| table?.versions.get(*at)))
     }
 
     /// All rows of a catalog that the transaction sees.
     pub fn all<'v>(&'v self, view: &'v View<'_>, catalog: Catalog) -> impl Iterator<Item = &'v CatalogRow> {
         let versions = self.tables.get(&catalog).into_iter().flat_map(|table| &table.versions);
-        versions.filter(move |version| self.visible(view, catalog, version)).map(|version| &version.row)
+        self.seen_by(view, catalog, versions)
+    }
+
+    /// Those that the transaction sees, and for what none of them is of, copies that a later rewrite made: what it found
+    /// in the file before need not be in the WAL.
+    fn seen_by<'v>(
+        &'v self,
+        view: &'v View<'_>,
+        catalog: Catalog,
+        versions: impl Iterator<Item = &'v Version> + Clone,
+    ) -> impl Iterator<Item = &'v CatalogRow> {
+        let mut rows: Vec<&CatalogRow> = versions
+            .clone()
+            .filter(|version| self.visible(view, catalog, version))
+            .map(|version| &version.row)
+            .collect();
+        if self.eras.contains_key(&catalog) {
+            let known: HashSet<(Oid, i16)> = rows.iter().map(|row| row.identity()).collect();
+            let copies = versions.filter(|version| self.copied(view, catalog, version));
+            let mut copies: HashMap<_, _> = copies.map(|v| (v.row.identity(), &v.row)).collect();
+            copies.retain(|identity, _| !known.contains(identity));
+            rows.extend(copies.into_values());
+        }
+        rows.into_iter()
     }
 
     /// The relation whose file this is.
@@ -474,6 +569,7 @@ impl<'a> Database<'a> {
         let found = candidates()
             .filter(|version| self.visible(view, Catalog::Class, version))
             .last()
+            .or_else(|| candidates().filter(|version| self.copied(view, Catalog::Class, version)).last())
             .or_else(|| candidates().last())?;
         match &found.row {
             CatalogRow::Class(row) => Some(row),
@@ -488,6 +584,7 @@ impl<'a> Database<'a> {
         let found = of()
             .filter(|version| self.visible(view, Catalog::Class, version))
             .last()
+            .or_else(|| of().filter(|version| self.copied(view, Catalog::Class, version)).last())
             .or_else(|| of().next_back())?;
         match &found.row {
             CatalogRow::Class(row) => Some(row),

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::names::BlockSource;
-use crate::pg::bytes::Bytes;
 use crate::pg::page::Page;
 use crate::pg::tuple::{Tuple, infomask};
-use crate::pg::{BLOCK_SIZE, Fork, Lsn, Major, Oid, RelFile, Xid};
+use crate::pg::{BLOCK_SIZE, FIRST_NORMAL_OID, Fork, Lsn, Major, Oid, RelFile, Xid};
+use crate::rows::tuple::header;
 use crate::rows::{Datum, columns};
+use crate::scan::progress::Progress;
 use crate::wal::framer::Sink;
 use crate::wal::record::{Fragment, Fragments, Record};
 use crate::wal::rmgr::{id, op};
@@ -20,12 +21,14 @@ use super::catalog::{Database, View};
 use super::fates::Fates;
 use super::heap::{Logged, Place, RowOp, row_ops};
 use super::model::{Change, Event, LostXact, Origin, RowChange, Shape, Version};
+use super::origins::Origins;
 use super::other::Moved;
 use super::pages::Pages;
-use super::rowtypes::oid;
+use super::rowtypes::{Catalog, oid};
 use super::shape::shape;
 use super::spool::{Entry, Spool};
 use super::toast::Chunks;
+use super::unlogged::Filled;
 
 /// Some column lies out of line (`HEAP_HASEXTERNAL`).
 const HAS_EXTERNAL: u16 = 0x0004;
@@ -129,6 +132,14 @@ pub struct Collect<'a, 'd> {
     pub chunks: Chunks,
     /// Sequences that moved after the divergence.
     pub sequences: HashMap<RelFile, Moved>,
+    /// Files that lost transactions filled without a record for each row.
+    pub filled: HashMap<RelFile, Filled>,
+    /// Replication origins.
+    pub origins: Origins,
+    /// To be asked whether to stop.
+    pub progress: &'a Progress,
+    /// What is not seen, each a sentence.
+    pub unseen: Vec<String>,
     /// Records that could not be taken apart.
     pub damaged: u64,
     /// Why reading had to stop.
@@ -146,16 +157,6 @@ pub struct State {
     speculative: HashMap<(RelFile, Place), (Xid, RowChange)>,
     /// Rows that have more values than the catalogs know columns of.
     pub(super) without_columns: u64,
-}
-
-/// Relations below are the system's (`FirstNormalObjectId`, transam.h).
-const FIRST_NORMAL_OID: u32 = 16384;
-
-/// How many values a tuple holds (`HeapTupleHeaderGetNatts`, htup_details.h).
-fn attributes(tuple: &[u8]) -> usize {
-    const NATTS_MASK: u16 = 0x07FF;
-    let infomask2 = Bytes::new(tuple).u16_at(18).unwrap_or(0);
-    usize::from(infomask2 & NATTS_MASK)
 }
 
 impl Collect<'_, '_> {
@@ -185,9 +186,21 @@ impl Collect<'_, '_> {
         };
         let top = self.lost(record.xid);
         for block in decoded.blocks.iter().filter(|b| b.fork == Fork::Main) {
-            if !matches!(self.role(block.rel, record.lsn, top), Role::System(_)) {
+            if block.rel == self.origins.file {
                 self.pages.apply(record, &decoded, block)?;
+                let origins = &mut self.origins;
+                self.pages.tuples(block.rel, block.block, |_, tuple| origins.learn(tuple))?;
+            } else if !matches!(self.role(block.rel, record.lsn, top), Role::System(_)) {
+                self.pages.apply(record, &decoded, block)?;
+                if record.rmid == id::XLOG && record.info & 0xF0 == op::XLOG_FPI {
+                    let role = self.role(block.rel, record.lsn, top);
+                    let toast = if let Role::Toast(table) = role { Some(table) } else { None };
+                    self.imaged(block.rel, block.block, record, toast)?;
+                }
             }
+        }
+        if let Some(block) = decoded.block(0) {
+            self.wears(block.rel, record);
         }
         let Some(top) = top.filter(|_| record.rmid != id::XLOG) else { return Ok(()) };
         let Some(rel) = decoded.block(0).map(|b| b.rel) else { return Ok(()) };
@@ -207,13 +220,19 @@ impl Collect<'_, '_> {
             Role::System(name.into())
         } else {
             let view = View { at, top, fates: self.fates };
-            let class = self.databases.get(&rel.db).and_then(|db| db.class_of_file(&view, rel));
+            let database = self.databases.get(&rel.db);
+            let class = database.and_then(|db| db.class_of_file(&view, rel));
             match class {
+                // one that was rewritten has a file number like a user's table
+                _ if database.is_some_and(|db| db.catalog(rel).is_some()) => {
+                    let catalog = database.and_then(|db| db.catalog(rel));
+                    Role::System(catalog.map_or("", Catalog::name).into())
+                }
                 Some(class) if class.kind == 't' => Role::Toast(class.oid),
                 Some(class) if class.oid == oid::PG_LARGEOBJECT => Role::LargeObjects,
-                Some(class) if class.oid < 16384 => Role::System(class.name.as_str().into()),
+                Some(class) if class.oid < FIRST_NORMAL_OID => Role::System(class.name.as_str().into()),
                 // pg_proc and its like have no file number in pg_class
-                None if rel.rel < 16384 => {
+                None if rel.rel < FIRST_NORMAL_OID => {
                     let name = self.shared.get(&rel).cloned().unwrap_or_else(|| rel.to_string());
                     Role::System(name.into())
                 }
@@ -270,17 +289,22 @@ impl Collect<'_, '_> {
         change: Change,
         op: RowOp,
     ) -> io::Result<()> {
-        let Some(shape) = self.shape(rel, record.lsn, top) else {
+        let made_logged = self.is_made_logged(rel, top).filter(|_| change == Change::Insert);
+        let Some(shape) = self.shape(rel, made_logged.unwrap_or(record.lsn), top) else {
             self.state.sums.entry(top).or_default().nameless.entry(rel).or_default().add(change);
             return Ok(());
         };
         // a rewrite moves rows and changes none
         // a rewritten catalog has a file number like a user's table
-        if shape.transient_of.is_some() || shape.oid < FIRST_NORMAL_OID || !self.filter.wants(&shape) {
+        if (shape.transient_of.is_some() && made_logged.is_none())
+            || shape.oid < FIRST_NORMAL_OID
+            || !self.filter.wants(&shape)
+        {
             return Ok(());
         }
         let (old, new, old_place, speculative) = match op {
             RowOp::Insert { at, tuple, speculative } => {
+                self.found_at(rel, top, at);
                 (None, self.new_version(record, rel, at, tuple)?, None, speculative.then_some(at))
             }
             RowOp::Update { old, new, tuple, logged } => {
@@ -293,8 +317,10 @@ impl Collect<'_, '_> {
             RowOp::TakeBack(_) | RowOp::Confirm(_) => return Ok(()),
         };
         // more values than the catalogs know columns of: none of them can be told
-        if [&old, &new].into_iter().flatten().any(|version| attributes(&version.tuple) > shape.columns.len())
-        {
+        let too_many = |version: &Version| {
+            header(&version.tuple).is_ok_and(|h| usize::from(h.column_count()) > shape.columns.len())
+        };
+        if [&old, &new].into_iter().flatten().any(too_many) {
             self.state.without_columns += 1;
             self.state.sums.entry(top).or_default().nameless.entry(rel).or_default().add(change);
             return Ok(());
@@ -360,7 +386,7 @@ impl Collect<'_, '_> {
         found.then(|| Version { tuple: tuple.to_vec(), from: Origin::Target })
     }
 
-    fn want_values(&mut self, shape: &Shape, tuple: &[u8]) {
+    pub(super) fn want_values(&mut self, shape: &Shape, tuple: &[u8]) {
         if Tuple::read(tuple).is_ok_and(|t| t.infomask() & HAS_EXTERNAL != 0) {
             for value in columns(tuple, &shape.columns) {
                 if let Datum::External(pointer) = value {
@@ -370,7 +396,7 @@ impl Collect<'_, '_> {
         }
     }
 
-    fn shape(&mut self, rel: RelFile, at: Lsn, top: Xid) -> Option<Arc<Shape>> {
+    pub(super) fn shape(&mut self, rel: RelFile, at: Lsn, top: Xid) -> Option<Arc<Shape>> {
         let database = self.databases.get(&rel.db)?;
         let own = if database.is_changed_by(top) { top } else { 0 };
         let state = database.state_at(at);
@@ -393,7 +419,7 @@ impl Collect<'_, '_> {
         Some(found)
     }
 
-    fn push(&mut self, top: Xid, row: RowChange) -> io::Result<()> {
+    pub(super) fn push(&mut self, top: Xid, row: RowChange) -> io::Result<()> {
         self.words_before(top, row.lsn)?;
         if let Some(xact) = self.by_xid.get(&top).and_then(|at| self.xacts.get_mut(*at)) {
             xact.rows += 1;
@@ -444,6 +470,7 @@ impl Collect<'_, '_> {
         let origin = record.decode(self.major).ok().and_then(|decoded| decoded.origin);
         if let Some(lost) = self.by_xid.get(&xact.xid).and_then(|at| self.xacts.get_mut(*at)) {
             lost.origin = origin.filter(|origin| *origin != 0);
+            lost.origin_names = lost.origin.map(|origin| self.origins.names(origin)).unwrap_or_default();
             lost.origin_lsn = xact.origin.map(|(lsn, _)| lsn).filter(|lsn| lsn.is_valid());
         }
         self.end(xact.xid, record.lsn)
@@ -474,6 +501,7 @@ impl Collect<'_, '_> {
     /// # Errors
     /// The temporary file cannot be written.
     pub fn finish(&mut self) -> io::Result<()> {
+        self.rest_of_filled()?;
         let open: Vec<Xid> = self.by_xid.keys().copied().collect();
         for xid in open {
             self.end(xid, Lsn::MAX)?;

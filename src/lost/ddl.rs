@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::pg::{Lsn, Oid, Xid};
+use crate::pg::{FIRST_NORMAL_OID, Lsn, Oid, RelFile, Xid};
 use crate::rows::Types;
 
 use super::catalog::{Database, View};
@@ -14,9 +14,27 @@ use super::survey::CatalogOp;
 /// What a dropped column is called from then on begins so (`RemoveAttributeById`).
 const DROPPED: &str = "........pg.dropped.";
 
-/// Words for what one transaction did to the catalogs of a database.
-pub fn events(database: &Database<'_>, fates: &Fates, top: Xid, ops: &[&CatalogOp]) -> Vec<(Lsn, Event)> {
+/// What the source has of a file that the target dropped or emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// It was made after the divergence: what stood in it was lost with the transactions that wrote it.
+    Nothing,
+    /// The source does not have it any more.
+    Gone,
+    /// So many blocks.
+    Blocks(u32),
+}
+
+/// Words for what one transaction did to the catalogs of a database; `before` says what the source has of a file.
+pub fn events(
+    database: &Database<'_>,
+    fates: &Fates,
+    top: Xid,
+    ops: &[&CatalogOp],
+    before: &dyn Fn(RelFile) -> Before,
+) -> Vec<(Lsn, Event)> {
     let mut said = Said {
+        before,
         database,
         fates,
         top,
@@ -43,6 +61,7 @@ pub fn events(database: &Database<'_>, fates: &Fates, top: Xid, ops: &[&CatalogO
 }
 
 struct Said<'a> {
+    before: &'a dyn Fn(RelFile) -> Before,
     database: &'a Database<'a>,
     fates: &'a Fates,
     top: Xid,
@@ -120,7 +139,7 @@ impl Said<'_> {
     }
 
     fn told(row: &ClassRow) -> bool {
-        row.persistence != 't' && row.transient_of.is_none() && row.kind != 't' && row.oid >= 16384
+        row.persistence != 't' && row.transient_of.is_none() && row.kind != 't' && row.oid >= FIRST_NORMAL_OID
     }
 
     fn class_made(&mut self, at: Lsn, row: &ClassRow) {
@@ -152,7 +171,8 @@ impl Said<'_> {
             self.say(at, "index", object, text);
             return;
         }
-        let mut text = format!("{word} {object} created");
+        let unlogged = if row.persistence == 'u' { "unlogged " } else { "" };
+        let mut text = format!("{unlogged}{word} {object} created");
         if matches!(row.kind, 'r' | 'p' | 'f' | 'c') {
             let view = self.view(self.end());
             let types = Types::builtin();
@@ -172,6 +192,9 @@ impl Said<'_> {
             if !columns.is_empty() {
                 text = format!("{text} ({})", columns.join(", "));
             }
+            if row.persistence == 'u' {
+                text.push_str("; what is written to it is in no WAL");
+            }
         }
         self.say(at, "create", object, text);
     }
@@ -188,8 +211,31 @@ impl Said<'_> {
     fn class_gone(&mut self, at: Lsn, row: &ClassRow) {
         if Self::told(row) && !Self::is_toast_index(row) {
             let object = self.of(at, row);
-            let text = format!("{} {object} dropped", kind_word(row.kind));
+            let text = format!("{} {object} dropped{}", kind_word(row.kind), self.with_it(row));
             self.say(at, "drop", object, text);
+        }
+    }
+
+    /// What became of the rows of a table that was dropped or emptied.
+    fn with_it(&self, row: &ClassRow) -> String {
+        if !matches!(row.kind, 'r' | 'm') || row.file_number == 0 {
+            return String::new();
+        }
+        let spc = if row.tablespace == 0 { self.database.tablespace } else { row.tablespace };
+        match (self.before)(RelFile { spc, db: self.database.oid, rel: row.file_number }) {
+            Before::Nothing => String::new(),
+            Before::Gone => {
+                "; the rows that went with that are not listed, and the source does not have its file \
+                             any more, either"
+                    .to_owned()
+            }
+            Before::Blocks(0) => "; the source has it empty".to_owned(),
+            Before::Blocks(blocks) => {
+                let word = if blocks == 1 { "block" } else { "blocks" };
+                format!(
+                    "; the rows that went with that are not listed: the source has the table's file still, {blocks} {word}"
+                )
+            }
         }
     }
 
@@ -205,6 +251,21 @@ impl Said<'_> {
         if old.namespace != new.namespace {
             let schema = self.database.schema(&self.view(at), new.namespace);
             self.say(at, "alter", object.clone(), format!("{word} {object} moved to schema {schema}"));
+        }
+        match (old.persistence, new.persistence) {
+            ('u', 'p') => {
+                let text = format!(
+                    "{word} {object} made logged; its rows were not in the WAL before, they are listed as inserted here"
+                );
+                self.say(at, "alter", object.clone(), text);
+            }
+            ('p', 'u') => {
+                let text = format!(
+                    "{word} {object} made unlogged; what was written to it from then on is in no WAL"
+                );
+                self.say(at, "alter", object.clone(), text);
+            }
+            _ => {}
         }
         if old.file_number == new.file_number || self.made.contains(&old.oid) {
             return;
@@ -222,7 +283,10 @@ impl Said<'_> {
                     format!("{word} {object} moved to another tablespace"),
                 );
             }
-            'r' => self.say(at, "truncate", object.clone(), format!("{word} {object} truncated")),
+            'r' => {
+                let text = format!("{word} {object} truncated{}", self.with_it(old));
+                self.say(at, "truncate", object, text);
+            }
             _ => {}
         }
     }

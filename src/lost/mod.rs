@@ -13,6 +13,7 @@ mod decode;
 mod fates;
 mod heap;
 mod model;
+mod origins;
 mod other;
 mod pages;
 mod range;
@@ -22,6 +23,7 @@ mod shape;
 mod spool;
 mod survey;
 mod toast;
+mod unlogged;
 
 pub use collect::Filter;
 pub use conflicts::{Conflict, Conflicts};
@@ -29,7 +31,7 @@ pub use decode::Value;
 pub use model::*;
 pub use spool::{Entry, Piece};
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -41,8 +43,10 @@ use crate::facts::gather::{DiagnoseError, Options, input};
 use crate::facts::open::{Opened, open_side};
 use crate::facts::reading::WithOther;
 use crate::facts::{Divergence, Relation, Role, SideScan};
-use crate::names::DiskBlocks;
-use crate::pg::{Lsn, Oid, RelFile, Xid};
+use crate::names::{BlockSource, DiskBlocks};
+use crate::pg::catalog::oid::PG_DATABASE;
+use crate::pg::relfile::GLOBAL_TABLESPACE;
+use crate::pg::{FIRST_NORMAL_OID, Lsn, Oid, RelFile, Xid};
 use crate::rows::Settings;
 use crate::scan::path::WalPath;
 use crate::scan::progress::{Cancelled, Phase, Progress};
@@ -53,8 +57,9 @@ use crate::source::restore::RestoreCommand;
 use crate::wal::Format;
 use crate::wal::framer::Sink;
 
-use self::catalog::{Database, View};
+use self::catalog::{Database, Made, View};
 use self::collect::Collect;
+use self::origins::Origins;
 use self::other::Moved;
 use self::pages::{Bases, Pages};
 use self::range::{Range, is_lost, prepared_before};
@@ -103,6 +108,10 @@ pub struct Lost {
     pub read: Option<(Lsn, Lsn)>,
     /// The transactions, in order of their end; prepared ones last.
     pub transactions: Vec<LostXact>,
+    /// Names of databases that the target's WAL made after the divergence: the source does not have them.
+    pub made_databases: BTreeSet<String>,
+    /// Names of databases that rows are of and that are in neither directory any more.
+    pub gone_databases: BTreeSet<String>,
     /// Sequences that moved after the divergence, by database and name.
     pub sequences: Vec<Sequence>,
     /// What is not seen, each a sentence.
@@ -133,6 +142,8 @@ impl Lost {
             divergence: None,
             read: None,
             transactions: Vec::new(),
+            made_databases: BTreeSet::new(),
+            gone_databases: BTreeSet::new(),
             sequences: Vec::new(),
             cut_short: !unseen.is_empty(),
             chosen: false,
@@ -279,18 +290,23 @@ impl Work<'_> {
         let bases = || Bases { target: &ours, source: common.then_some((&theirs, self.divergence.lsn)) };
         let major = self.format.major;
         let transactions = self.transactions();
-        let wanted = self.wanted(&transactions);
+        let mut wanted = self.wanted(&transactions);
         let next_xid = facts.common_checkpoint.as_ref().map_or(0, |c| c.next_xid);
         let mut followed: Vec<(RelFile, Catalog)> = Vec::new();
+        let mut made: HashMap<Oid, Made> = HashMap::new();
+        let mut names = self.facts.names.databases.clone();
         let (mut passes, mut seen) = (0, 0);
+        let shared = ours.relation_map(GLOBAL_TABLESPACE, 0).unwrap_or_default();
+        let number = shared.file_number(PG_DATABASE).unwrap_or(PG_DATABASE);
+        let file = RelFile { spc: GLOBAL_TABLESPACE, db: 0, rel: number };
         let mut survey = loop {
-            let mut databases = self.databases(wanted.as_ref(), &ours, &theirs);
+            let mut databases = self.databases(wanted.as_ref(), &names, &made, &ours, &theirs);
             for (file, catalog) in &followed {
                 if let Some(database) = databases.get_mut(&file.db) {
                     database.follow(*catalog, *file);
                 }
             }
-            let mut survey = Survey::new(major, (self.divergence.lsn, next_xid), databases, bases());
+            let mut survey = Survey::new(major, (self.divergence.lsn, next_xid), databases, file, bases());
             self.walk(path, &mut survey)?;
             if let Some(failure) = survey.failure.take() {
                 return Err(failure.into());
@@ -298,14 +314,21 @@ impl Work<'_> {
             passes += 1;
             // what fills a catalog's new file comes before the record that says what it is
             followed.append(&mut survey.discovered);
-            if followed.len() == seen || passes >= MAX_PASSES {
+            let gone = |oid: &Oid| survey.databases.get(oid).is_some_and(|database| database.is_gone);
+            let news = survey.made.iter().filter(|(oid, _)| gone(oid) && !made.contains_key(oid));
+            let news: Vec<(Oid, Made)> = news.map(|(oid, made)| (*oid, *made)).collect();
+            for (oid, name) in survey.database_names.drain() {
+                names.entry(oid).or_insert(name);
+            }
+            if (followed.len() == seen && news.is_empty()) || passes >= MAX_PASSES {
                 break survey;
             }
             seen = followed.len();
+            made.extend(news);
         };
         survey.finish();
         let cut = survey.is_cut();
-        let Survey { fates, databases, ops, next_xid, damaged, .. } = survey;
+        let Survey { fates, databases, ops, next_xid, damaged, levels, created, made, .. } = survey;
         for database in databases.values() {
             self.unseen.extend(database.problems.iter().cloned());
         }
@@ -323,6 +346,24 @@ impl Work<'_> {
             .filter(|(_, x)| self.filter.wants_xid(x.xid))
             .map(|(at, x)| (x.xid, at))
             .collect();
+        let end = |top: Xid| by_xid.get(&top).and_then(|at| transactions.get(*at)).map(|xact| xact.lsn);
+        let tablespace = |oid: Oid| databases.get(&oid).map(|database| database.tablespace);
+        let filled = unlogged::find(&ops, &fates, &levels, tablespace, end);
+        let origins = Origins::read(&ours);
+        if filled.values().any(|filled| filled.minimal) {
+            // images at a transaction's end, of TOAST tables too
+            wanted = None;
+        }
+        if let Some(wanted) = &mut wanted {
+            wanted.extend(filled.keys().copied().chain([origins.file]));
+        }
+        let at = self.divergence.lsn;
+        let old_blocks = |file: RelFile| {
+            if created.get(&file).is_some_and(|lsn| *lsn >= at) {
+                return ddl::Before::Nothing;
+            }
+            theirs.block_count(file).map_or(ddl::Before::Gone, ddl::Before::Blocks)
+        };
         let mut by_top: HashMap<(Xid, Oid), Vec<&survey::CatalogOp>> = HashMap::new();
         for op in &ops {
             if let Some(top) = fates.top(op.xid).filter(|top| by_xid.contains_key(top)) {
@@ -332,14 +373,15 @@ impl Work<'_> {
         let mut words: HashMap<Xid, VecDeque<(Lsn, Event)>> = HashMap::new();
         for ((top, oid), ops) in by_top {
             if let Some(database) = databases.get(&oid) {
-                words.entry(top).or_default().extend(ddl::events(database, &fates, top, &ops));
+                words.entry(top).or_default().extend(ddl::events(database, &fates, top, &ops, &old_blocks));
             }
         }
         drop(ops);
         for events in words.values_mut() {
             events.make_contiguous().sort_by_key(|(lsn, _)| *lsn);
         }
-        let system = facts.names.relations.iter().filter(|(rel, _)| rel.db == 0 || rel.rel < 16384);
+        let system =
+            facts.names.relations.iter().filter(|(rel, _)| rel.db == 0 || rel.rel < FIRST_NORMAL_OID);
         let mut collect = Collect {
             major,
             divergence: self.divergence.lsn,
@@ -347,7 +389,7 @@ impl Work<'_> {
             databases: &databases,
             wanted,
             shared: system.map(|(rel, name)| (*rel, name.name.clone())).collect(),
-            names: (facts.names.databases.clone(), facts.names.tablespaces.clone()),
+            names: (names, facts.names.tablespaces.clone()),
             filter: self.filter.clone(),
             ddl: words,
             xacts: transactions,
@@ -356,6 +398,10 @@ impl Work<'_> {
             spool: Spool::default(),
             chunks: Chunks::default(),
             sequences: HashMap::new(),
+            filled,
+            origins,
+            progress: self.progress,
+            unseen: Vec::new(),
             damaged,
             failure: None,
             state: collect::State::default(),
@@ -364,8 +410,12 @@ impl Work<'_> {
         if let Some(failure) = collect.failure.take() {
             return Err(failure.into());
         }
-        collect.finish()?;
-        let Collect { xacts, spool, mut chunks, sequences, damaged, .. } = collect;
+        collect.finish().map_err(|error| match self.progress.check() {
+            Err(cancelled) => cancelled.into(),
+            Ok(()) => LostError::from(error),
+        })?;
+        let Collect { xacts, spool, mut chunks, sequences, damaged, unseen, .. } = collect;
+        self.unseen.extend(unseen);
         let without_columns = collect.state.without_columns;
         if without_columns > 0 {
             self.unseen.push(format!(
@@ -390,11 +440,14 @@ impl Work<'_> {
         let mut transactions = xacts;
         transactions
             .retain(|x| self.filter.wants_xid(x.xid) && (self.filter.tables.is_empty() || x.rows > 0));
+        let is_made = |database: &&Database<'_>| made.contains_key(&database.oid) && !database.is_gone;
         let from = self.range.stretches.first().map_or(self.scan.from, |s| s.0.position());
         Ok(Lost {
             divergence: Some((self.divergence.lsn, self.divergence.timeline)),
             read: Some((from, self.scan.to)),
             transactions,
+            made_databases: databases.values().filter(|db| is_made(db)).map(|db| db.name.clone()).collect(),
+            gone_databases: databases.values().filter(|db| db.is_gone).map(|db| db.name.clone()).collect(),
             sequences,
             unseen: self.unseen,
             cut_short: cut_short(facts).is_some(),
@@ -422,6 +475,7 @@ impl Work<'_> {
                 first: x.first_lsn,
                 begins_earlier: (x.xid.wrapping_sub(self.range.complete_from) as i32) < 0,
                 origin: None,
+                origin_names: Vec::new(),
                 origin_lsn: None,
                 rows: 0,
             })
@@ -452,6 +506,8 @@ impl Work<'_> {
     fn databases<'d>(
         &self,
         wanted: Option<&HashSet<RelFile>>,
+        known: &HashMap<Oid, String>,
+        made: &HashMap<Oid, Made>,
         ours: &'d DiskBlocks,
         theirs: &'d DiskBlocks,
     ) -> HashMap<Oid, Database<'d>> {
@@ -464,8 +520,9 @@ impl Work<'_> {
         oids.extend(self.scan.changes.relations.iter().map(|r| r.rel.db));
         oids.remove(&0);
         let open = |oid: Oid| {
-            let name = names.databases.get(&oid).cloned().unwrap_or_else(|| oid.to_string());
-            (oid, Database::open(oid, name, ours, Some(theirs), names.tablespaces.keys().copied()))
+            let name = known.get(&oid).cloned().unwrap_or_else(|| oid.to_string());
+            let tablespaces = names.tablespaces.keys().copied();
+            (oid, Database::open((oid, name), ours, Some(theirs), tablespaces, made.get(&oid).copied()))
         };
         oids.into_iter().map(open).collect()
     }

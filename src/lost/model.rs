@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pg::{Lsn, Oid, RelFile, TimestampTz, Xid};
+use crate::pg::{FIRST_NORMAL_OID, Lsn, Oid, RelFile, TimestampTz, Xid};
 use crate::rows::{Column, Types};
 
 /// A table as a transaction saw it.
@@ -56,7 +56,7 @@ impl Shape {
 
     /// A system catalog or a table of information_schema (`FirstNormalObjectId`).
     pub const fn is_system(&self) -> bool {
-        self.oid != 0 && self.oid < 16384
+        self.oid != 0 && self.oid < FIRST_NORMAL_OID
     }
 }
 
@@ -156,6 +156,13 @@ pub enum Event {
         /// Sent at once rather than with its transaction.
         transactional: bool,
     },
+    /// Rows that the transaction wrote without WAL and that are not all found: in words.
+    NotFound {
+        /// The table, `schema.name`.
+        object: String,
+        /// The whole of it in words.
+        text: String,
+    },
     /// Rows of a relation that has no name in the catalogs at hand.
     Nameless {
         /// Tablespace, database and file number.
@@ -231,6 +238,9 @@ pub struct LostXact {
     pub begins_earlier: bool,
     /// Number of the replication origin that it came from.
     pub origin: Option<u16>,
+    /// Its name; several where the number was given out more than once; none where no row of pg_replication_origin is
+    /// at hand.
+    pub origin_names: Vec<String>,
     /// Position at the origin.
     pub origin_lsn: Option<Lsn>,
     /// Rows of tables of this transaction.

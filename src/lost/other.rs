@@ -6,7 +6,7 @@ use crate::pg::bytes::{Bytes, Short};
 use crate::pg::tuple::Tuple;
 use crate::pg::{Lsn, Major, RelFile, Xid};
 use crate::wal::record::Record;
-use crate::wal::rmgr::id;
+use crate::wal::rmgr::{id, op};
 
 use super::collect::Collect;
 use super::heap::RowOp;
@@ -84,10 +84,7 @@ impl Collect<'_, '_> {
             (&self.names.1, "tablespace")
         };
         let object = names.get(&oid).cloned().unwrap_or_else(|| oid.to_string());
-        let drop = match record.rmid {
-            id::DBASE if self.major >= Major::V15 => 0x20,
-            _ => 0x10,
-        };
+        let drop = if record.rmid == id::DBASE { op::drop_database(self.major) } else { 0x10 };
         let dropped = record.info & 0xF0 == drop;
         let (action, did) = if dropped { ("drop", "dropped") } else { ("create", "created") };
         let text = format!("{word} {object} {did}");

@@ -57,6 +57,19 @@ impl Catalog {
         }
     }
 
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Class => "pg_class",
+            Self::Attribute => "pg_attribute",
+            Self::Type => "pg_type",
+            Self::Namespace => "pg_namespace",
+            Self::Enum => "pg_enum",
+            Self::Index => "pg_index",
+            Self::Range => "pg_range",
+        }
+    }
+
     /// The one with this OID.
     pub fn of(oid: Oid) -> Option<Self> {
         Self::ALL.into_iter().find(|catalog| catalog.oid() == oid)
@@ -146,6 +159,19 @@ impl CatalogRow {
             Self::Namespace { oid, .. } | Self::Range { oid, .. } => *oid,
             Self::Enum { of, .. } => *of,
             Self::Index(row) => row.relation,
+        }
+    }
+}
+
+impl CatalogRow {
+    /// What it describes: versions with the same are of one object.
+    pub const fn identity(&self) -> (Oid, i16) {
+        match self {
+            Self::Class(row) => (row.oid, 0),
+            Self::Attribute(row) => (row.relation, row.column.number),
+            Self::Type(row) => (row.oid, 0),
+            Self::Namespace { oid, .. } | Self::Range { oid, .. } | Self::Enum { oid, .. } => (*oid, 0),
+            Self::Index(row) => (row.index, 0),
         }
     }
 }

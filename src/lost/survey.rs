@@ -1,21 +1,24 @@
 //! The first reading: what became of transactions, and every version of the catalogs' rows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 
 use crate::pg::bytes::{Bytes, Short};
+use crate::pg::catalog::{CatalogRow as _, DatabaseRow, Row};
 use crate::pg::relmap::RelMap;
+use crate::pg::tuple::Tuple;
 use crate::pg::{Fork, Lsn, Major, Oid, RelFile, Xid};
 use crate::wal::framer::Sink;
 use crate::wal::record::{Decoded, Fragment, Fragments, Record};
 use crate::wal::rmgr::{id, op};
 
-use super::catalog::Database;
+use super::catalog::{Database, Made};
 use super::collect::LONGEST;
 use super::fates::Fates;
 use super::heap::{Place, RowOp, row_ops};
 use super::pages::{Bases, Pages};
 use super::rowtypes::{Catalog, CatalogRow};
+use super::unlogged::Levels;
 
 /// So many changes of the catalogs are kept for words about them.
 const MAX_OPS: usize = 1 << 19;
@@ -51,8 +54,16 @@ pub struct Survey<'a> {
     pub damaged: u64,
     pages: Pages<'a>,
     is_cut: bool,
-    /// Files that were made in the WAL at hand.
-    created: HashSet<RelFile>,
+    /// Files that were made in the WAL at hand, and the record that did.
+    pub created: HashMap<RelFile, Lsn>,
+    /// Databases that were made in it.
+    pub made: HashMap<Oid, Made>,
+    /// Names in rows of pg_database that it shows.
+    pub database_names: HashMap<Oid, String>,
+    /// File of pg_database.
+    pg_database: RelFile,
+    /// Where `wal_level` became minimal or ceased to be.
+    pub levels: Levels,
     /// Files of catalogs that were not followed from the beginning: WAL has to be read once more with them.
     pub discovered: Vec<(RelFile, Catalog)>,
     /// Why reading had to stop.
@@ -65,6 +76,7 @@ impl<'a> Survey<'a> {
         major: Major,
         (divergence, next_xid): (Lsn, Xid),
         databases: HashMap<Oid, Database<'a>>,
+        pg_database: RelFile,
         bases: Bases<'a>,
     ) -> Self {
         Self {
@@ -77,7 +89,11 @@ impl<'a> Survey<'a> {
             damaged: 0,
             pages: Pages::new(bases, major),
             is_cut: false,
-            created: HashSet::new(),
+            created: HashMap::new(),
+            made: HashMap::new(),
+            database_names: HashMap::new(),
+            pg_database,
+            levels: Levels::default(),
             discovered: Vec::new(),
             failure: None,
         }
@@ -104,7 +120,7 @@ impl<'a> Survey<'a> {
         while let Ok(Some(fragment)) = fragments.next_fragment() {
             if let Fragment::Block(block) = fragment
                 && block.fork == Fork::Main
-                && self.catalog(block.rel).is_some()
+                && (block.rel == self.pg_database || self.catalog(block.rel).is_some())
             {
                 return true;
             }
@@ -118,6 +134,17 @@ impl<'a> Survey<'a> {
             return Ok(());
         };
         for block in decoded.blocks.iter().filter(|b| b.fork == Fork::Main) {
+            if block.rel == self.pg_database {
+                self.pages.apply(record, &decoded, block)?;
+                let (major, names) = (self.major, &mut self.database_names);
+                self.pages.tuples(block.rel, block.block, |_, tuple| {
+                    let row = Tuple::read(tuple).and_then(|tuple| DatabaseRow::read(Row::new(tuple, major)));
+                    if let Ok(row) = row {
+                        names.insert(row.oid, row.name);
+                    }
+                })?;
+                continue;
+            }
             let Some(catalog) = self.catalog(block.rel) else { continue };
             let shown = block.image.is_some() || !self.pages.knows(block.rel, block.block);
             self.pages.apply(record, &decoded, block)?;
@@ -190,7 +217,12 @@ impl<'a> Survey<'a> {
         let Some(catalog) = Catalog::of(relation) else { return };
         let Some(of) = self.databases.get_mut(&database) else { return };
         let file = RelFile { spc: of.tablespace, db: database, rel: number };
-        if self.created.contains(&file) && of.moved(catalog, number, at) {
+        if of.is_gone {
+            // a database that was made by the WAL at hand
+            of.follow(catalog, file);
+            return;
+        }
+        if self.created.contains_key(&file) && of.moved(catalog, number, at) {
             self.discovered.push((file, catalog));
         }
     }
@@ -202,8 +234,19 @@ impl<'a> Survey<'a> {
             (id::SMGR, op::SMGR_CREATE) => {
                 let rel = RelFile { spc: main.u32_at(0)?, db: main.u32_at(4)?, rel: main.u32_at(8)? };
                 if self.databases.contains_key(&rel.db) && self.created.len() < MAX_OPS {
-                    self.created.insert(rel);
+                    self.created.insert(rel, record.lsn);
                 }
+            }
+            (id::XLOG, op::XLOG_PARAMETER_CHANGE) => {
+                // xl_parameter_change: three numbers in front of wal_level, four from 12 on with max_wal_senders
+                let at = if self.major >= Major::V12 { 20 } else { 16 };
+                self.levels.0.push((record.lsn, main.u32_at(at)? == 0));
+            }
+            (id::DBASE, operation) if operation < op::drop_database(self.major) => {
+                let (oid, tablespace) = (main.u32_at(0)?, main.u32_at(4)?);
+                let is_copy = operation == op::DBASE_CREATE_FILE_COPY;
+                let template = is_copy.then(|| Ok((main.u32_at(12)?, main.u32_at(8)?))).transpose()?;
+                self.made.insert(oid, Made { tablespace, template });
             }
             (id::RELMAP, op::RELMAP_UPDATE) => {
                 let (database, length) = (main.u32_at(0)?, main.u32_at(8)?);
@@ -236,8 +279,10 @@ impl<'a> Survey<'a> {
 impl Sink for Survey<'_> {
     fn wants_whole(&self, rmid: u8, info: u8) -> bool {
         match rmid {
-            id::XLOG => matches!(info & 0xF0, op::XLOG_FPI | op::XLOG_FPI_FOR_HINT),
-            id::XACT | id::HEAP | id::HEAP2 | id::SMGR | id::RELMAP => true,
+            id::XLOG => {
+                matches!(info & 0xF0, op::XLOG_FPI | op::XLOG_FPI_FOR_HINT | op::XLOG_PARAMETER_CHANGE)
+            }
+            id::XACT | id::HEAP | id::HEAP2 | id::SMGR | id::RELMAP | id::DBASE => true,
             _ => false,
         }
     }
@@ -256,7 +301,11 @@ impl Sink for Survey<'_> {
                     self.damaged += 1;
                 }
             }
-            id::SMGR | id::RELMAP => {
+            id::XLOG if record.info & 0xF0 == op::XLOG_PARAMETER_CHANGE => {
+                self.damaged += u64::from(self.files(record).is_err());
+                return true;
+            }
+            id::SMGR | id::RELMAP | id::DBASE => {
                 self.damaged += u64::from(self.files(record).is_err());
                 return true;
             }

@@ -17,6 +17,7 @@ pub mod oid {
     pub const PG_CLASS: Oid = 1259;
     pub const PG_DATABASE: Oid = 1262;
     pub const PG_NAMESPACE: Oid = 2615;
+    pub const PG_REPLICATION_ORIGIN: Oid = 6000;
 }
 
 /// Size of a name in bytes, filled up with zeros (`NAMEDATALEN`).

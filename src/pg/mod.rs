@@ -16,7 +16,7 @@ pub mod version;
 pub mod walname;
 
 pub use lsn::Lsn;
-pub use relfile::{BlockNumber, Fork, Oid, RelFile};
+pub use relfile::{BlockNumber, FIRST_NORMAL_OID, Fork, Oid, RelFile};
 pub use version::Major;
 pub use walname::{SegmentSize, TimelineId, WalName};
 

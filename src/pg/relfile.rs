@@ -4,6 +4,9 @@ use std::fmt;
 
 /// Object identifier.
 pub type Oid = u32;
+
+/// Objects with lower numbers are the system's (`FirstNormalObjectId`, transam.h).
+pub const FIRST_NORMAL_OID: Oid = 16384;
 /// Number of a block within its relation fork, counted across 1 GB segments.
 pub type BlockNumber = u32;
 

@@ -80,6 +80,10 @@ pub struct RewindView {
     pub operations_kept: u64,
     /// A server has worked on the result.
     pub replayed: bool,
+    /// The store has a complete clone of what was there before: it can be undone also after a server has worked on it.
+    pub clone: bool,
+    /// Undoing throws away what a server did on the result.
+    pub undo_drops_work: bool,
 }
 
 impl Report {
@@ -97,6 +101,8 @@ impl Report {
             operations_on_disk: r.performed as u64,
             operations_kept: r.prepared as u64,
             replayed: r.replayed,
+            clone: r.clone,
+            undo_drops_work: r.drops_work,
         };
         let rewind = status.rewind.as_ref();
         let no_undo = rewind.and_then(|r| r.no_undo.clone());
@@ -141,9 +147,23 @@ fn next_steps(target: &Path, status: &Status) -> Vec<String> {
             }
         }
         State::Done => {
-            if can_undo {
+            let rewind = status.rewind.as_ref();
+            if rewind.is_some_and(|r| r.drops_work) {
+                steps.push(format!(
+                    "`forkpoint undo {target}` puts it back to what it was, and throws away what the server did since."
+                ));
+            } else if rewind.is_some_and(|r| r.clone) {
+                steps.push("Start the server; this rewind can be undone afterwards, too.".into());
+                steps.push(undo);
+            } else if can_undo {
                 steps.push("Start the server; from then on this rewind cannot be undone.".into());
                 steps.push(undo);
+            }
+            if let Some(rewind) = rewind.filter(|r| r.kept) {
+                steps.push(format!(
+                    "`forkpoint lost {} SOURCE` shows the rows that it lost, `forkpoint report` in the same way what it was.",
+                    words::path(&rewind.store)
+                ));
             }
             steps.push(discard);
         }

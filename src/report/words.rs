@@ -180,6 +180,7 @@ pub const fn phase(phase: Phase) -> &'static str {
         Phase::Verifying => "reading back",
         Phase::Undoing => "putting back",
         Phase::Collecting => "collecting rows",
+        Phase::Cloning => "cloning the target",
         Phase::Watching => "watching whether the target is left alone",
     }
 }

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sha2::{Digest, Sha256};
 
 use super::checks;
+use super::clone::{self, Keep};
 use super::control;
 use super::copy::Checks;
 use super::disk::{At, Disk, Root, absent_is_none, exists};
@@ -26,7 +27,10 @@ use crate::scan::progress::Progress;
 /// Behind the name of a finished rewind's store while the next one is in the works.
 const PREVIOUS: &str = ".previous";
 /// Names of a store, by which one is known that was never finished.
-const OWN: [&str; 9] = [
+const OWN: [&str; 12] = [
+    clone::DIRECTORY,
+    clone::LISTING,
+    clone::PROBE,
     "journal",
     "lock",
     "manifest.json.new",
@@ -43,6 +47,8 @@ const OWN: [&str; 9] = [
 pub struct Options {
     /// Keep what changes, so that it can be undone.
     pub undo: bool,
+    /// What is kept for that.
+    pub keep: Keep,
     /// Where the store is made; beside the data directory if not given.
     pub undo_dir: Option<PathBuf>,
     /// How the target is synced.
@@ -65,6 +71,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             undo: true,
+            keep: Keep::default(),
             undo_dir: None,
             sync: SyncMethod::default(),
             threads: 1,
@@ -84,6 +91,8 @@ pub struct Outcome {
     pub store: PathBuf,
     /// It can be undone.
     pub undo: bool,
+    /// Also after a server has worked on it.
+    pub clone: bool,
 }
 
 /// A time as backup_label says it (`%Y-%m-%d %H:%M:%S %Z`, local time).
@@ -186,6 +195,7 @@ fn begin(
         target: PlanPath::from(target_path),
         identity,
         undo: options.undo,
+        clone: None,
         sync: options.sync,
         annexes: Vec::new(),
     };
@@ -196,9 +206,12 @@ fn begin(
         plan: &text,
         report: options.report.as_deref(),
         control: &control,
-        begin: Record::Begin(Box::new(begin)),
+        begin,
+        keep: options.keep,
+        threads: options.threads,
+        progress,
     };
-    let store = Store::create(disk, (parent, &parent_path), &name, &target, contents)?;
+    let store = Store::create(disk, (parent, &parent_path), &name, &target, &contents)?;
     let place = PlanPath::from(store.path.as_path());
     let pointer = Pointer { format: FORMAT, operation, store: place, identity };
     Ok(Begun { store, target, source, pointer, previous, _lock: lock })
@@ -329,7 +342,7 @@ fn make_room(
         }
         _ => {
             let names = disk.list(At::new(parent.0, name)).doing("could not be listed", &path)?;
-            if names.iter().any(|n| !OWN.iter().any(|own| n == own)) {
+            if names.iter().any(|n| !OWN.iter().any(|own| n == own) && !clone::is_part(n)) {
                 return refuse(format!(
                     "{} is there and is no store of this data directory. Move it away, or give a directory with \
                      --undo-dir.",
@@ -364,7 +377,7 @@ pub fn resume(
         return Err(Failed { trouble: Trouble::Refused(text), halfway: journal.undone.is_none() });
     }
     if journal.done.is_some() {
-        return Ok(Outcome { store: path, undo: store.manifest.undo });
+        return Ok(outcome(&store));
     }
     let result = (|| {
         let plan = store.plan(disk)?;
@@ -444,7 +457,12 @@ fn go_on(
     store.append(&Record::Finishing(finishing))?;
     control::put_new(disk, target, store, &new)?;
     store.append(&Record::Done { at: disk.now() })?;
-    Ok(Outcome { store: store.path.clone(), undo: store.manifest.undo })
+    Ok(outcome(store))
+}
+
+fn outcome(store: &Store) -> Outcome {
+    let Manifest { undo, clone, .. } = &store.manifest;
+    Outcome { store: store.path.clone(), undo: *undo, clone: clone.is_some() }
 }
 
 /// What backup_label says now, if it is there.

@@ -49,6 +49,8 @@ pub enum Record {
         /// Seconds since 1970 UTC.
         at: i64,
     },
+    /// The way back goes by the clone: what is kept otherwise is not enough.
+    ByClone,
     /// The target is what it was but for its control file.
     Restored,
     /// The target is what it was.
@@ -292,6 +294,8 @@ pub struct Journal {
     pub done: Option<i64>,
     /// When undoing began.
     pub undo_begun: Option<i64>,
+    /// The way back goes by the clone.
+    pub by_clone: bool,
     /// All but the control file is as it was.
     pub restored: bool,
     /// When undoing was finished.
@@ -377,6 +381,7 @@ fn fold(records: Vec<Record>) -> Result<Journal, BadJournal> {
         finishing: None,
         done: None,
         undo_begun: None,
+        by_clone: false,
         restored: false,
         undone: None,
         discarding: None,
@@ -409,6 +414,7 @@ fn fold(records: Vec<Record>) -> Result<Journal, BadJournal> {
             Record::Finishing(finishing) => journal.finishing = Some(finishing),
             Record::Done { at } => journal.done = Some(at),
             Record::UndoBegun { at } => journal.undo_begun = Some(at),
+            Record::ByClone => journal.by_clone = true,
             Record::Restored => journal.restored = true,
             Record::Undone { at } => journal.undone = Some(at),
             Record::Discarding { at } => journal.discarding = Some(at),

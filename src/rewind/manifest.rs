@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::clone;
 use super::disk::Meta;
 use super::journal::FORMAT;
 use crate::plan::model::decimal;
@@ -31,6 +32,9 @@ pub struct Manifest {
     pub identity: Identity,
     /// Whether preimages are kept.
     pub undo: bool,
+    /// The complete clone of the target, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone: Option<clone::Note>,
     /// How the target is synced.
     pub sync: SyncMethod,
     /// Directories of the store on other filesystems.

@@ -5,8 +5,10 @@
 //! got, and everything may be done twice. [`disk`] is the only way to the filesystem, [`real`] the real one.
 
 pub mod apply;
+pub mod before;
 mod capture;
 mod checks;
+mod clone;
 mod control;
 mod copy;
 pub mod disk;
@@ -26,6 +28,7 @@ pub mod undo;
 mod work;
 
 pub use apply::{Going, Options, Outcome, apply, resume};
+pub use clone::Keep;
 pub use error::{Failed, Trouble};
 pub use manifest::SyncMethod;
 pub use real::RealDisk;

@@ -1,5 +1,6 @@
 //! Whether what is kept fits beside the target.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::plan::Plan;
@@ -16,11 +17,13 @@ pub struct Lack {
     pub needed: u64,
 }
 
-/// The first filesystem of the target that has no room for the rewind with an undo store on it.
-pub fn lacking(plan: &Plan, target: &Path) -> Option<Lack> {
+/// The first filesystem of the target that has no room for the rewind with an undo store on it, and for `more` bytes by
+/// the filesystem's place within the target.
+pub fn lacking(plan: &Plan, target: &Path, more: &BTreeMap<PathBuf, u64>) -> Option<Lack> {
     plan.totals.filesystems.iter().find_map(|filesystem| {
         let at = target.join(filesystem.at.as_path());
-        let needed = filesystem.needed_with_undo;
+        let more = more.get(filesystem.at.as_path()).copied().unwrap_or_default();
+        let needed = filesystem.needed_with_undo.saturating_add(more);
         let (_, free) = free(&at, &[]).into_iter().next().filter(|(_, free)| *free < needed)?;
         Some(Lack { at, free, needed })
     })

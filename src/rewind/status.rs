@@ -63,6 +63,12 @@ pub struct Rewind {
     pub control_aside: bool,
     /// A server has worked on the result.
     pub replayed: bool,
+    /// What was there before is in the store.
+    pub kept: bool,
+    /// There is a complete clone of what was there before.
+    pub clone: bool,
+    /// Undoing it throws away what a server did since.
+    pub drops_work: bool,
     /// Why it cannot be undone, if it cannot.
     pub no_undo: Option<String>,
 }
@@ -96,6 +102,10 @@ pub fn status(target: &Path, undo_dir: Option<&Path>, disk: &dyn Disk) -> Result
         State::Undone => Some("it was undone".into()),
         _ => undo::impossible(disk, found.root, target, &manifest, &journal)?,
     };
+    let clone = manifest.clone.is_some();
+    let drops_work = clone
+        && journal.undo_begun.is_none()
+        && undo::by_changes(disk, found.root, target, &manifest, &journal)?.is_some();
     let rewind = Rewind {
         store,
         operation: manifest.operation,
@@ -108,6 +118,9 @@ pub fn status(target: &Path, undo_dir: Option<&Path>, disk: &dyn Disk) -> Result
         prepared: journal.items.len(),
         control_aside: control.is_none(),
         replayed,
+        kept: manifest.undo,
+        clone,
+        drops_work,
         no_undo,
     };
     Ok(Status { state, strange: found.strange, rewind: Some(rewind) })

@@ -9,21 +9,24 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::clone::{self, How, Keep, Maker, Places};
 use super::disk::{
     Access, At, Disk, DiskFile, Kind, Root, absent_is_none, exists, read_small, sync_dir, write_all_at,
 };
 use super::error::{Doing, Trouble, refuse};
-use super::journal::{self, Journal, Record};
+use super::journal::{self, Begin, Journal, Record};
 use super::manifest::{self, Annex, Manifest};
 use super::places::Side;
 use crate::plan::Plan;
+use crate::plan::path::PlanPath;
+use crate::scan::progress::Progress;
 
 /// Behind the data directory's name.
 const SUFFIX: &str = ".forkpoint";
 /// Largest journal that is read.
 const JOURNAL_LIMIT: u64 = 8 << 30;
 /// Largest plan that is read.
-const PLAN_LIMIT: u64 = 4 << 30;
+pub const PLAN_LIMIT: u64 = 4 << 30;
 /// Bytes that are given up when the way back begins, so that its journal has room on a full disk.
 const RESERVE: usize = 1 << 20;
 /// Only the owner sees what is kept.
@@ -69,7 +72,13 @@ pub struct Contents<'a> {
     /// The target's control file.
     pub control: &'a [u8],
     /// The journal's first record.
-    pub begin: Record,
+    pub begin: Begin,
+    /// Whether a clone of the target is made.
+    pub keep: Keep,
+    /// Threads that make it.
+    pub threads: usize,
+    /// Told of it.
+    pub progress: &'a Progress,
 }
 
 /// The store's name for a data directory.
@@ -109,7 +118,7 @@ impl Store {
         parent: (Root, &Path),
         name: &Path,
         target: &Side,
-        contents: Contents<'_>,
+        contents: &Contents<'_>,
     ) -> Result<Self, Trouble> {
         let path = parent.1.join(name);
         disk.mkdir(At::new(parent.0, name), DIRECTORY_MODE).doing("could not be made", &path)?;
@@ -128,11 +137,12 @@ impl Store {
             files.push(put(disk, root, &path, "reserve", &filler)?);
         }
         let pack = put(disk, root, &path, "pack", b"")?;
-        let bytes = encode(&path, &contents.begin)?;
+        let begin = Record::Begin(Box::new(contents.begin.clone()));
+        let bytes = encode(&path, &begin)?;
         let log = put(disk, root, &path, "journal", &bytes)?;
         disk.mkdir(At::new(root, "moved"), DIRECTORY_MODE).doing("could not be made", &path)?;
         let mut moved = vec![(None, sub(disk, root, &path, "moved")?)];
-        let mut manifest = contents.manifest;
+        let mut manifest = contents.manifest.clone();
         if manifest.undo {
             for (link, behind) in &target.links {
                 if !disk.same_mount(root, *behind).doing("could not be looked at", link)?
@@ -142,6 +152,14 @@ impl Store {
                     manifest.annexes.push(annex);
                 }
             }
+            let at = (root, path.as_path());
+            manifest.clone = cloned(disk, at, target, &manifest.annexes, contents).inspect_err(|_| {
+                // half a clone takes room and is of no use
+                for annex in &manifest.annexes {
+                    let _ = remove_directory(disk, annex.path.as_path());
+                }
+                let _ = remove_directory(disk, &path);
+            })?;
         }
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|e| Trouble::Store { path: path.clone(), what: e.to_string() })?;
@@ -267,6 +285,24 @@ impl Store {
         Ok(())
     }
 
+    /// Where the parts of the clone lie.
+    pub fn clone_places(&self, disk: &dyn Disk) -> Result<Places, Trouble> {
+        let mut annexes = Vec::new();
+        let inside = self.manifest.clone.iter().flat_map(|note| &note.parts);
+        for (n, link) in inside.enumerate() {
+            let name = clone::part(n);
+            let part = sub(disk, self.root, &self.path, &name)?;
+            annexes.push((link.as_path().to_owned(), part, self.path.join(&name)));
+        }
+        for annex in &self.manifest.annexes {
+            let at = annex.path.as_path();
+            let opened = disk.open_root(at).doing("could not be opened", at)?;
+            let part = sub(disk, opened, at, clone::DIRECTORY)?;
+            annexes.push((annex.link.as_path().to_owned(), part, at.join(clone::DIRECTORY)));
+        }
+        Ok(Places::new(sub(disk, self.root, &self.path, clone::DIRECTORY)?, annexes))
+    }
+
     /// The `moved` directory that a file of the target can be renamed into.
     pub fn moved_for(&self, target: &Side, path: &Path) -> Option<Root> {
         let at = target.entry(path).root;
@@ -332,6 +368,76 @@ fn sub(disk: &dyn Disk, root: Root, path: &Path, name: &str) -> Result<Root, Tro
     disk.sub_root(At::new(root, name)).doing("could not be opened", &path.join(name))
 }
 
+/// Makes the clone that is wanted, as far as it can be had, before anything says that there is a store.
+fn cloned(
+    disk: &dyn Disk,
+    (root, path): (Root, &Path),
+    target: &Side,
+    annexes: &[Annex],
+    contents: &Contents<'_>,
+) -> Result<Option<clone::Note>, Trouble> {
+    if contents.keep == Keep::Changes {
+        return Ok(None);
+    }
+    let make = |root: Root, path: &Path| {
+        disk.mkdir(At::new(root, clone::DIRECTORY), DIRECTORY_MODE).doing("could not be made", path)?;
+        sub(disk, root, path, clone::DIRECTORY)
+    };
+    let main = make(root, path)?;
+    let mut parts = Vec::new();
+    let mut inside = Vec::new();
+    // what lies behind a link lies behind one in the clone, too
+    for (link, _) in &target.links {
+        if annexes.iter().all(|annex| annex.link.as_path() != link) {
+            let name = clone::part(inside.len());
+            disk.mkdir(At::new(root, &name), DIRECTORY_MODE).doing("could not be made", path)?;
+            parts.push((link.clone(), sub(disk, root, path, &name)?, path.join(&name)));
+            inside.push(PlanPath::from(link.as_path()));
+        }
+    }
+    for annex in annexes {
+        let at = annex.path.as_path();
+        let opened = disk.open_root(at).doing("could not be opened", at)?;
+        let part = make(opened, at)?;
+        parts.push((annex.link.as_path().to_owned(), part, at.join(clone::DIRECTORY)));
+    }
+    let places = Places::new(main, parts);
+    let Contents { threads, progress, begin, .. } = contents;
+    let maker = Maker { disk, target, threads: *threads, progress };
+    let share = contents.keep != Keep::Copy && maker.can_share(&places)?;
+    if contents.keep == Keep::Clone && !share {
+        return refuse(format!(
+            "the filesystem of {} cannot clone files, or the undo store lies on another one. With --undo=copy a full copy \
+             of it is kept instead, with --undo=changes only what changes.",
+            target.path.display()
+        ));
+    }
+    let entries = if share || contents.keep == Keep::Copy { maker.entries()? } else { Vec::new() };
+    let foreign = maker.foreign(&entries);
+    if contents.keep == Keep::Auto && (!share || foreign.is_some()) {
+        for name in (0..inside.len()).map(clone::part).chain([clone::DIRECTORY.to_owned()]) {
+            disk.rmdir(At::new(root, &name)).doing("could not be removed", path)?;
+        }
+        for annex in annexes {
+            let at = annex.path.as_path();
+            let opened = disk.open_root(at).doing("could not be opened", at)?;
+            disk.rmdir(At::new(opened, clone::DIRECTORY)).doing("could not be removed", at)?;
+        }
+        return Ok(None);
+    }
+    if let Some(foreign) = foreign {
+        return refuse(format!(
+            "{} belongs to another user or group, which a clone of it could not be given. Choose --undo=changes, which \
+             keeps only what changes.",
+            target.path.join(foreign).display()
+        ));
+    }
+    let how = if share { How::Reflink } else { How::Copy };
+    let listing = maker.make(how, &places, &entries, (contents.control, &begin.control))?;
+    put(disk, root, path, clone::LISTING, &listing)?;
+    Ok(Some(clone::Note { how, sha256: super::hash::of(&listing), parts: inside }))
+}
+
 /// A directory beside what a link leads to, if it can be made there on the same mount.
 fn make_annex(
     disk: &dyn Disk,
@@ -395,7 +501,7 @@ pub fn remove_directory(disk: &dyn Disk, path: &Path) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn remove_all(disk: &dyn Disk, root: Root, path: &Path, above: &Path) -> Result<(), Trouble> {
+pub fn remove_all(disk: &dyn Disk, root: Root, path: &Path, above: &Path) -> Result<(), Trouble> {
     let at = At::new(root, path);
     let full = above.join(path);
     let Some(meta) = absent_is_none(disk.metadata(at)).doing("could not be looked at", &full)? else {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::apply::{label_now, set_times};
 use super::checks;
+use super::clone::Return;
 use super::control;
 use super::disk::{
     Access, At, Disk, Kind, Root, absent_is_none, exists, read_full_at, sync_dir, write_all_at,
@@ -19,6 +20,7 @@ use super::places::{self, Side};
 use super::pointer;
 use super::store::{self, FILE_MODE, Store};
 use super::work::{like, shown};
+use crate::plan::Plan;
 use crate::scan::progress::{Phase, Progress};
 
 /// Bytes read at once.
@@ -28,6 +30,20 @@ const DAMAGED: usize = 5;
 
 /// Why there is no way back, if there is none.
 pub fn impossible(
+    disk: &dyn Disk,
+    root: Root,
+    target: &Path,
+    manifest: &Manifest,
+    journal: &Journal,
+) -> Result<Option<String>, Trouble> {
+    if manifest.clone.is_some() && journal.discarding.is_none() {
+        return Ok(None);
+    }
+    by_changes(disk, root, target, manifest, journal)
+}
+
+/// Why what changed is not enough for the way back, if it is not.
+pub fn by_changes(
     disk: &dyn Disk,
     root: Root,
     target: &Path,
@@ -92,6 +108,8 @@ pub fn undo(
                 target.display()
             ));
         }
+        let by_clone = store.journal.by_clone
+            || by_changes(disk, found.root, target, &store.manifest, &store.journal)?.is_some();
         let plan = store.plan(disk)?;
         let created = places::created_links(&plan);
         let side = Side::open(disk, "target", &plan.target, target, &created, true)?;
@@ -99,21 +117,41 @@ pub fn undo(
         if !store.journal.restored {
             checks::stopped(disk, &side, "target")?;
             let ops = ops::of(&plan, &store.journal.begin);
-            Way { disk, target: &side, store: &store, ops: &ops, progress }.whole()?;
+            let by = if by_clone { Some((store.clone_places(disk)?, made_by(&plan))) } else { None };
+            match (&by, &store.manifest.clone) {
+                (Some((places, made)), Some(note)) => {
+                    Return { disk, target: &side, places, store: &store, made, progress }.whole(note)?;
+                }
+                _ => Way { disk, target: &side, store: &store, ops: &ops, progress }.whole()?,
+            }
             control::kept(disk, &side, &store)?;
             store.give_up_reserve(disk)?;
+            if by_clone {
+                // first: from what undoing leaves it could not be told any more
+                store.append(&Record::ByClone)?;
+            }
             store.append(&Record::UndoBegun { at: disk.now() })?;
             begun = true;
-            if store.journal.finishing.is_some() {
+            if by_clone || store.journal.finishing.is_some() {
                 control::take_away(disk, &side)?;
             }
-            Way { disk, target: &side, store: &store, ops: &ops, progress }.go()?;
+            match (&by, &store.manifest.clone) {
+                (Some((places, made)), Some(note)) => {
+                    Return { disk, target: &side, places, store: &store, made, progress }.go(note)?;
+                }
+                _ => Way { disk, target: &side, store: &store, ops: &ops, progress }.go()?,
+            }
             store.append(&Record::Restored)?;
         }
         end(disk, &side, &mut store)?;
         Ok(path)
     })();
     result.map_err(|trouble| Failed { trouble, halfway: begun })
+}
+
+/// Paths of a plan.
+fn made_by(plan: &Plan) -> Vec<PathBuf> {
+    plan.entries.iter().map(|entry| entry.path.as_path().to_owned()).collect()
 }
 
 /// The control file, the pointer, the last times.

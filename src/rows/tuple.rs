@@ -8,7 +8,7 @@ use super::field::{Field, Fields, Padding};
 use super::model::Column;
 use super::text::container::Array;
 use super::toast::{ToastPointer, ToastSource};
-use crate::pg::bytes::Bytes;
+use crate::pg::bytes::{Bytes, Short};
 use crate::pg::tuple::HEADER_SIZE;
 
 /// Low bits of `t_infomask2`: number of columns (`HEAP_NATTS_MASK`).
@@ -116,19 +116,21 @@ impl Header {
     }
 }
 
+/// Header of a whole tuple, as it lies on a page.
+///
+/// # Errors
+/// The tuple is shorter than a header.
+pub fn header(tuple: &[u8]) -> Result<Header, Short> {
+    let bytes = Bytes::new(tuple);
+    let (infomask2, infomask) = (bytes.u16_at(18)?, bytes.u16_at(20)?);
+    Ok(Header { infomask2, infomask, hoff: bytes.u8_at(22)? })
+}
+
 /// Values of the columns of a whole tuple, as it lies on a page; see [`Header::columns`].
 pub fn columns<'a>(tuple: &'a [u8], columns: &[Column]) -> Vec<Datum<'a>> {
-    let bytes = Bytes::new(tuple);
-    let header = || {
-        let (infomask2, infomask) = (bytes.u16_at(18)?, bytes.u16_at(20)?);
-        Ok(Header { infomask2, infomask, hoff: bytes.u8_at(22)? })
-    };
-    match header() {
+    match header(tuple) {
         Ok(header) => header.columns(tuple.get(HEADER_SIZE..).unwrap_or_default(), columns),
-        Err(short) => {
-            let short: crate::pg::bytes::Short = short;
-            vec![Datum::Broken(short.to_string()); columns.len()]
-        }
+        Err(short) => vec![Datum::Broken(short.to_string()); columns.len()],
     }
 }
 

@@ -21,6 +21,7 @@ pub enum Phase {
     Undoing = 10,
     Collecting = 11,
     Watching = 12,
+    Cloning = 13,
 }
 
 /// Shared between the engine and whoever watches it.
@@ -105,6 +106,7 @@ impl Progress {
             10 => Phase::Undoing,
             11 => Phase::Collecting,
             12 => Phase::Watching,
+            13 => Phase::Cloning,
             _ => Phase::Concluding,
         }
     }

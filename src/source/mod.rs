@@ -12,5 +12,7 @@ pub mod shm;
 pub mod slots;
 pub mod space;
 pub mod trees;
+pub mod view;
 pub mod waldir;
 pub mod walset;
+pub mod waltar;

@@ -102,6 +102,7 @@ impl Tree {
 
     fn list(&mut self, root: &Path, cancel: &AtomicBool) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let shows = super::view::is_view(root);
         let root_fd = match openat(CWD, root, flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(e) => return self.problem(root.to_path_buf(), "could not be opened", e),
@@ -151,6 +152,10 @@ impl Tree {
                     continue;
                 }
                 let stat = match statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) if shows => match statat(&fd, name, AtFlags::empty()) {
+                        Ok(to) if FileType::from_raw_mode(to.st_mode) == FileType::RegularFile => to,
+                        _ => stat,
+                    },
                     Ok(stat) => stat,
                     Err(Errno::NOENT) => continue,
                     Err(e) => {

@@ -29,7 +29,8 @@ pub struct Head {
 }
 
 impl Head {
-    fn of(page: &[u8]) -> Option<Self> {
+    /// From a segment's beginning.
+    pub fn of(page: &[u8]) -> Option<Self> {
         let magic = u16::from_le_bytes(*page.first_chunk()?);
         let system_identifier = u64::from_le_bytes(*page.get(24..)?.first_chunk()?);
         let segment_size = u32::from_le_bytes(*page.get(32..)?.first_chunk()?);
@@ -140,7 +141,8 @@ fn search(dir: &Path, file: Option<&OsStr>) -> Result<Option<Head>, LocateError>
     Ok(Some(head))
 }
 
-fn is_segment(name: &OsStr) -> bool {
+/// Whether this is the name of a segment.
+pub fn is_segment(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.len() == NAME_LENGTH && hex_prefix(name)
 }

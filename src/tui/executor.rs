@@ -1,5 +1,6 @@
 //! The only way from the screen to something that writes into a data directory.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::diagnosis::engine::DiagnoseError;
@@ -133,7 +134,7 @@ impl RealExecutor {
         if let Some(check) = made.refusals().next() {
             return Err(format!("{} {}", check.what, check.advice));
         }
-        if let Some(lack) = lacking(&made, target).filter(|_| self.undo_dir.is_none()) {
+        if let Some(lack) = lacking(&made, target, &BTreeMap::new()).filter(|_| self.undo_dir.is_none()) {
             return Err(format!(
                 "{} Make room, or give a directory on another filesystem for the undo store with --undo-dir.",
                 question::no_room(&lack)

@@ -41,6 +41,7 @@ pub mod op {
     pub const XLOG_SWITCH: u8 = 0x40;
     pub const XLOG_BACKUP_END: u8 = 0x50;
     pub const XLOG_END_OF_RECOVERY: u8 = 0x90;
+    pub const XLOG_PARAMETER_CHANGE: u8 = 0x60;
     pub const XLOG_FPI_FOR_HINT: u8 = 0xA0;
     pub const XLOG_FPI: u8 = 0xB0;
     pub const XLOG_OVERWRITE_CONTRECORD: u8 = 0xD0;
@@ -54,6 +55,13 @@ pub mod op {
     pub const XACT_ASSIGNMENT: u8 = 0x50;
     pub const SMGR_CREATE: u8 = 0x10;
     pub const SMGR_TRUNCATE: u8 = 0x20;
+    /// A database copied file by file; up to 14 the only way.
+    pub const DBASE_CREATE_FILE_COPY: u8 = 0x00;
+
+    /// The operation of Database that drops one.
+    pub fn drop_database(major: crate::pg::Major) -> u8 {
+        if major >= crate::pg::Major::V15 { 0x20 } else { 0x10 }
+    }
     pub const TBLSPC_CREATE: u8 = 0x00;
     pub const TBLSPC_DROP: u8 = 0x10;
     pub const RELMAP_UPDATE: u8 = 0x00;

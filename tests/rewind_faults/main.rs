@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use forkpoint::pg::Lsn;
 use forkpoint::plan::Plan;
-use forkpoint::rewind::disk::{Access, At, Disk, write_all_at};
+use forkpoint::rewind::disk::{Access, At, Disk, Kind, write_all_at};
 use forkpoint::rewind::{
-    Failed, Going, Limits, Options, State, SyncMethod, Trouble, apply, resume, status, undo,
+    Failed, Going, Keep, Limits, Options, State, SyncMethod, Trouble, apply, resume, status, undo,
 };
 use forkpoint::scan::progress::Progress;
 
@@ -272,6 +272,116 @@ fn every_call_where_syncfs_hides_errors() {
 #[test]
 fn every_call_without_undo() {
     every_point(&stage(|o| o.undo = false), "no undo", 2);
+}
+
+#[test]
+fn every_call_with_a_clone() {
+    every_point(&stage(|o| o.keep = Keep::Copy), "a full copy", 0);
+}
+
+/// What a server does on the result: other blocks of all files, files and directories that come and go, a tablespace
+/// that is dropped, one that is made, the control file, backup_label.
+fn work(disk: &MemoryDisk, pair: &Pair) {
+    let base = disk.open_root(&pair.base).unwrap();
+    let at = |path: &'static str| At::new(base, path);
+    let write = |path: &'static str, bytes: &[u8], offset| {
+        write_all_at(&*disk.open(at(path), Access::Write).unwrap(), bytes, offset).unwrap();
+    };
+    for path in ["data/base/5/100", "data/base/5/103", "other/space/PG_18_202506291/5/400"] {
+        write(path, b"replayed", 8192 + 500);
+    }
+    write("data/global/pg_control", b"in production", 16);
+    disk.rename(at("data/backup_label"), at("data/backup_label.old")).unwrap();
+    disk.unlink(at("data/standby.signal")).unwrap();
+    for path in ["data/base/11", "data/base/5/101.d", "wal/archive_status"] {
+        disk.mkdir(at(path), 0o700).unwrap();
+    }
+    for path in ["data/base/11/1", "data/postmaster.opts", "wal/000000020000000000000005", "data/base/9"] {
+        write_all_at(&*disk.create(at(path), 0o640).unwrap(), b"0\nnew", 0).unwrap();
+    }
+    disk.unlink(at("data/base/5/101")).unwrap();
+    disk.rename(at("data/base/5/101.d"), at("data/base/5/101")).unwrap();
+    disk.unlink(at("data/pg_hba.conf")).unwrap();
+    disk.symlink(Path::new("/elsewhere"), at("data/pg_hba.conf")).unwrap();
+    disk.unlink(at("data/pg_tblspc/16384")).unwrap();
+    disk.symlink(Path::new("/base/wal"), at("data/pg_tblspc/16999")).unwrap();
+    disk.unlink(at("other/space/PG_18_202506291/5/400_fsm")).unwrap();
+    // another cluster's
+    disk.mkdir(at(FOREIGN), 0o700).unwrap();
+    disk.settle();
+}
+
+/// The directory of another cluster in a tablespace's.
+const FOREIGN: &str = "other/space/PG_17_202406281";
+
+/// The way back after a server has worked on the result, at each of its calls.
+#[test]
+fn every_call_of_an_undo_by_a_clone() {
+    let stage = stage(|o| o.keep = Keep::Copy);
+    let used = stage.start.fork();
+    stage.apply(&used).unwrap();
+    work(&used, &stage.pair);
+    let rewind = status(&stage.pair.target(), None, &used).unwrap().rewind.unwrap();
+    assert!(rewind.replayed && rewind.drops_work && rewind.no_undo.is_none(), "{rewind:?}");
+    let whole = used.fork();
+    whole.arm(Fault::None);
+    stage.undo(&whole).unwrap();
+    let calls = whole.calls();
+    // a link that the server removed is made again, and its times cannot be set
+    let timeless = |mut trees: Trees| {
+        let links = trees.iter_mut().flat_map(|tree| tree.values_mut()).filter(|s| s.kind == Kind::Symlink);
+        links.for_each(|link| link.times = None);
+        trees
+    };
+    let before = timeless(stage.before.clone());
+    let expected = |disk: &MemoryDisk, what: &dyn Fn() -> String| {
+        let mut found = timeless(trees(disk, &stage.pair, true));
+        assert!(found[2].remove(Path::new("PG_17_202406281")).is_some(), "{}", what());
+        assert_same(&found, &before, what);
+    };
+    expected(&whole, &|| "undone".into());
+    let mut points = 0;
+    let mut seed = 7;
+    for call in 1..=calls {
+        for fault in [Fault::Error(call, EIO), Fault::Kill(call), Fault::Short(call)] {
+            let ways = [Lose::Nothing, Lose::Everything];
+            for lose in ways.into_iter().chain((0..3).map(|_| Lose::Some(chance(&mut seed)))) {
+                let disk = used.fork();
+                disk.arm(fault);
+                let _ = stage.undo(&disk);
+                disk.restart(lose);
+                let what = || format!("{fault:?} of {calls}, {lose:?}");
+                assert_ne!(stage.state(&disk), State::InProgress, "{}", what());
+                stage.undo(&disk).unwrap_or_else(|e| panic!("{}: undo: {e}", what()));
+                disk.restart(Lose::Everything);
+                expected(&disk, &what);
+                points += 1;
+            }
+        }
+    }
+    println!("undo by a clone: {calls} calls, {points} interruptions");
+}
+
+#[test]
+fn a_clone_that_is_not_whole_is_not_used() {
+    let stage = stage(|o| o.keep = Keep::Copy);
+    let used = stage.start.fork();
+    stage.apply(&used).unwrap();
+    work(&used, &stage.pair);
+    for (path, change) in [("clone/base/5/100", true), ("clone/base/5/200", false), ("clone.json", true)] {
+        let disk = used.fork();
+        let store = disk.open_root(Path::new("/base/data.forkpoint")).unwrap();
+        let at = At::new(store, path);
+        if change {
+            disk.open(at, Access::Write).unwrap().write_at(b" ", 3).unwrap();
+        } else {
+            disk.unlink(at).unwrap();
+        }
+        let failed = stage.undo(&disk).unwrap_err();
+        assert!(failed.to_string().contains("/base/data.forkpoint"), "{failed}");
+        // nothing goes before it is known that all of the clone is there
+        assert!(disk.tree(Path::new("/base/data"), false).contains_key(Path::new("base/11/1")));
+    }
 }
 
 /// Interrupts what follows an interruption, at each of its own calls.

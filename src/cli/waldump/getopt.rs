@@ -90,7 +90,7 @@ const PEERS: [Entry; 18] = [
         "path",
         Some('p'),
         Takes::Value("PATH"),
-        "Directory with WAL segments, or with a pg_wal that has them (default: the current directory, ./pg_wal, $PGDATA/pg_wal); several are searched in turn",
+        "Directory with WAL segments, or with a pg_wal that has them (default: the current directory, ./pg_wal, $PGDATA/pg_wal); several are searched in turn. Or one tar archive (.tar, .tar.gz, .tgz, .tar.lz4, .tar.zst), as from 19 on",
     ),
     entry(Id::Quiet, "quiet", Some('q'), Takes::Nothing, "No output except for errors"),
     entry(

@@ -20,6 +20,7 @@ use crate::scan::path::WalPath;
 use crate::source::archive;
 use crate::source::waldir::{Head, LocateError, WalDir, any_head};
 use crate::source::walset::{WalIdentity, WalSet};
+use crate::source::waltar::{TarError, WalTar, is_archive_name};
 use crate::wal::Format;
 
 /// The major whose messages are used where no WAL says which one it is.
@@ -50,6 +51,8 @@ pub struct Place {
 pub enum Source {
     /// One directory, its files taken as they are.
     Plain(Plain),
+    /// A tar archive.
+    Tar(Tar),
     /// Several places, and a history to follow.
     Wide(Box<WalSet>, History),
 }
@@ -86,11 +89,37 @@ impl Files for Plain {
     }
 }
 
+/// Segments of one timeline in a tar archive.
+#[derive(Debug)]
+pub struct Tar {
+    archive: WalTar,
+    timeline: TimelineId,
+    size: SegmentSize,
+}
+
+impl Files for Tar {
+    fn open(&self, segno: u64) -> Result<Opened, Trouble> {
+        let name = WalName::Segment(self.timeline, segno).file_name(self.size);
+        match self.archive.segment(&name) {
+            Some(part) => {
+                let handle = Handle::Member(part.clone());
+                Ok(Opened { handle, timeline: self.timeline, valid_to: Lsn::MAX })
+            }
+            None => Err(Trouble::NotInArchive { name, archive: base_name(&self.archive.path) }),
+        }
+    }
+}
+
+fn base_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
 impl Place {
     /// The segments, for a reader.
     pub fn with_files<T>(&self, take: impl FnOnce(&dyn Files) -> T) -> T {
         match &self.source {
             Source::Plain(plain) => take(plain),
+            Source::Tar(tar) => take(tar),
             Source::Wide(set, history) => {
                 take(&WalPath { format: self.format, history, store: set.as_ref() })
             }
@@ -117,6 +146,12 @@ fn data_directory() -> Option<PathBuf> {
 
 /// The major that the WAL is of which the command line speaks, as well as that can be told before it is judged.
 pub fn major(line: &CommandLine) -> Major {
+    let paths: Vec<PathBuf> = line.values(Id::Path).map(PathBuf::from).collect();
+    if let Some((archive, _)) = tar_archive(&paths, &line.operands) {
+        // the first to read one; another major's WAL says so itself
+        let head = WalTar::open(&archive).ok().map(|tar| tar.head);
+        return head.and_then(|head| Major::from_wal_magic(head.magic)).unwrap_or(Major::V19);
+    }
     let (directory, name) = line.operands.first().map_or((None, None), |operand| {
         let (directory, name) = split(operand);
         (directory, Some(name))
@@ -134,11 +169,59 @@ pub fn major(line: &CommandLine) -> Major {
     head.and_then(|head| Major::from_wal_magic(head.magic)).unwrap_or(UNKNOWN)
 }
 
+/// The archive that is to be read, and operands that do not go with it.
+fn tar_archive<'o>(paths: &[PathBuf], operands: &'o [OsString]) -> Option<(PathBuf, &'o [OsString])> {
+    if let Some(path) = paths.last() {
+        return is_archive_name(path).then(|| (path.clone(), operands));
+    }
+    // the second one is passed over then, as by 19
+    let first = operands.first()?;
+    is_archive_name(Path::new(first)).then(|| (PathBuf::from(first), &[][..]))
+}
+
+fn tar(options: &Options, path: &Path, operands: &[OsString], voice: Voice) -> Result<Place, End> {
+    let usage = |text: String| Err(End::Usage(Some(text), None));
+    if let Some(operand) = operands.first() {
+        return usage(format!(
+            "unnecessary command-line arguments specified with tar archive (first is \"{}\")",
+            operand.to_string_lossy()
+        ));
+    }
+    if options.follow_history || options.paths.len() > 1 || !options.archives.is_empty() {
+        return usage(format!(
+            "\"{}\" is a tar archive, which is read alone: unpack it to read it with other places or along a history",
+            path.display()
+        ));
+    }
+    let range = Range::new(options, None, SegmentSize::DEFAULT, voice, &|_| Ok(false))?;
+    let start = range.start()?;
+    if options.follow {
+        return usage("--follow is not supported when reading from a tar archive".into());
+    }
+    let name = base_name(path);
+    let archive = WalTar::open(path).map_err(|error| {
+        End::Fatal(match error {
+            TarError::Open(_) => format!("could not open file \"{name}\""),
+            TarError::Read(error) => format!("could not decompress data: {}", os_words(&error)),
+            TarError::Cut => "COPY stream ended before last file was finished".into(),
+            TarError::Nothing => format!("could not find WAL in archive \"{name}\""),
+        })
+    })?;
+    let format = format_of(archive.head)?;
+    let (timeline, size) = (range.timeline, format.segment_size);
+    let roots = vec![path.to_owned()];
+    let tar = Tar { archive, timeline, size };
+    Ok(Place { source: Source::Tar(tar), format, timeline, start, end: range.end, roots })
+}
+
 /// Judges where the WAL is.
 ///
 /// # Errors
 /// As pg_waldump.
 pub fn find(options: &Options, voice: Voice) -> Result<Place, End> {
+    if let Some((archive, operands)) = tar_archive(&options.paths, &options.operands) {
+        return tar(options, &archive, operands, voice);
+    }
     let unlistable = |dir: &Path, e: &io::Error| {
         format!("could not open directory \"{}\": {}", dir.display(), os_words(e))
     };
@@ -173,7 +256,7 @@ pub fn find(options: &Options, voice: Voice) -> Result<Place, End> {
 /// There is a file for the first segment.
 fn has_start(place: &Place) -> bool {
     match &place.source {
-        Source::Plain(_) => true,
+        Source::Plain(_) | Source::Tar(_) => true,
         Source::Wide(set, _) => {
             !set.candidates(place.timeline, place.format.segment_size.segno(place.start)).is_empty()
         }

@@ -51,6 +51,8 @@ pub struct Report<'a> {
     pub loss: Option<Loss>,
     /// The rows that are lost, in sum; null unless they were asked for (`--rows`).
     pub lost_rows: Option<&'a lost::Summary>,
+    /// Why `lost_rows` is null, and how to get it; null where it is there.
+    pub lost_rows_note: Option<&'static str>,
     /// What goes wrong, most severe first.
     pub findings: Vec<Finding>,
     /// Messages of the server's log that was given, with what they mean here; null if none was given.
@@ -96,6 +98,7 @@ impl<'a> From<&'a Diagnosis> for Report<'a> {
             unproven: facts.unproven.iter().map(Into::into).collect(),
             loss: facts.loss.as_ref().map(Into::into),
             lost_rows: None,
+            lost_rows_note: Some(ROWS_NOT_ASKED),
             findings: diagnosis.findings.iter().map(Into::into).collect(),
             log: None,
             target: (&facts.target).into(),
@@ -152,6 +155,10 @@ impl<'a> From<&'a Diagnosis> for Report<'a> {
     }
 }
 
+/// What the report says where the rows were not summed up.
+const ROWS_NOT_ASKED: &str = "not asked for: it means reading the target's WAL twice more. Ask with --rows, or see \
+                              forkpoint lost";
+
 impl<'a> Report<'a> {
     /// With what was found in a server's log.
     #[must_use]
@@ -164,6 +171,7 @@ impl<'a> Report<'a> {
     #[must_use]
     pub fn with_rows(mut self, rows: Option<&'a lost::Summary>) -> Self {
         self.lost_rows = rows;
+        self.lost_rows_note = rows.is_none().then_some(ROWS_NOT_ASKED);
         self
     }
 }

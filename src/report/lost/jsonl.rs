@@ -67,6 +67,8 @@ pub struct Transaction {
     pub begins_earlier: bool,
     /// Number of the replication origin.
     pub origin: Option<u16>,
+    /// Its name in pg_replication_origin; several if the number was given out more than once, none if it is not known.
+    pub origin_names: Vec<String>,
     /// Position at the replication origin.
     pub origin_lsn: Option<Lsn>,
     /// Rows of tables that it changed.
@@ -262,6 +264,7 @@ fn transaction(xact: &LostXact) -> Transaction {
         lsn: xact.lsn,
         begins_earlier: xact.begins_earlier,
         origin: xact.origin,
+        origin_names: xact.origin_names.clone(),
         origin_lsn: xact.origin_lsn,
         rows: xact.rows,
     }

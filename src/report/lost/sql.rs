@@ -70,15 +70,18 @@ impl Script<'_> {
         let databases = self.databases();
         self.head(&databases, out)?;
         let mut current: Option<String> = None;
+        let mut number = 0;
         for xact in &self.lost.transactions {
-            self.transaction(xact, databases.len() > 1, &mut current, out)?;
+            number += u64::from(xact.ending.loses_rows() && xact.rows > 0);
+            self.transaction(xact, number, databases.len() > 1, &mut current, out)?;
         }
         self.sequences(databases.len() > 1, &mut current, out)
     }
 
     fn databases(&self) -> BTreeSet<String> {
         let tables = self.counts.keys().map(|(database, _)| database);
-        tables.chain(self.lost.sequences.iter().map(|s| &s.database)).cloned().collect()
+        let all = tables.chain(self.lost.sequences.iter().map(|s| &s.database));
+        all.filter(|database| !self.lost.gone_databases.contains(*database)).cloned().collect()
     }
 
     fn head(&self, databases: &BTreeSet<String>, out: &mut dyn Write) -> io::Result<()> {
@@ -90,7 +93,14 @@ impl Script<'_> {
         say(
             "Each transaction is brought back as one. An update or delete that does not hit exactly one row stops the",
         )?;
-        say("script; what was committed before that stays.")?;
+        say(
+            "script, as any error does: the transaction it stands in is rolled back, those before it stay committed.",
+        )?;
+        say(
+            "Its number stands in the hint, and above its BEGIN. Set right what is in its way, or pass it over, and go",
+        )?;
+        say("on from the number N (psql 11 or later; never without it, or rows would come twice):")?;
+        say("    psql -X -v forkpoint_from=N -f THIS_FILE -d DATABASE")?;
         if let Some((lsn, timeline)) = self.lost.divergence {
             say("")?;
             say(&format!(
@@ -118,8 +128,14 @@ impl Script<'_> {
         for sentence in &self.lost.unseen {
             say(&format!("Not seen: {sentence}."))?;
         }
+        for database in &self.lost.made_databases {
+            say(&format!(
+                "Database {database} was made after the divergence: create it, and its tables, on the new primary first."
+            ))?;
+        }
         self.warning(out)?;
         writeln!(out, "\n\\set ON_ERROR_STOP on")?;
+        writeln!(out, "\\if :{{?forkpoint_from}}\n\\else\n\\set forkpoint_from 1\n\\endif")?;
         writeln!(out)?;
         comment(
             out,
@@ -219,6 +235,7 @@ impl Script<'_> {
     fn transaction(
         &self,
         xact: &LostXact,
+        number: u64,
         several: bool,
         current: &mut Option<String>,
         out: &mut dyn Write,
@@ -256,13 +273,25 @@ impl Script<'_> {
         }
         // one transaction changes one database
         let mut database = None;
-        if several && xact.rows > 0 {
+        if (several || !self.lost.gone_databases.is_empty()) && xact.rows > 0 {
             self.lost.each(xact.xid, |entry| {
                 if let Entry::Row(row) = entry {
                     database.get_or_insert_with(|| row.shape.database_name.clone());
                 }
                 Ok(())
             })?;
+        }
+        let gone = database.as_ref().filter(|database| self.lost.gone_databases.contains(*database));
+        if let Some(database) = gone {
+            writeln!(out)?;
+            comment(out, &title("committed"))?;
+            let rows = words::counted(xact.rows, "row");
+            let text = format!(
+                "Its {rows} are of database {database}, which was made and dropped after the divergence or is gone: not \
+                 brought back. forkpoint lost --xid {} lists them.",
+                xact.xid
+            );
+            return comment(out, &text);
         }
         if let Some(database) = database {
             self.enter(&database, several, current, out)?;
@@ -273,9 +302,12 @@ impl Script<'_> {
             comment(out, "It may have written before the WAL at hand; what it wrote there is not here.")?;
         }
         if xact.rows > 0 {
-            writeln!(out, "BEGIN;")?;
+            comment(out, &format!("Number {number} of this script."))?;
+            writeln!(out, "SELECT {number} >= :forkpoint_from AS forkpoint_run \\gset")?;
+            writeln!(out, "\\if :forkpoint_run\nBEGIN;")?;
         }
         let mut refreshed = HashSet::new();
+        let mut before = Before { number, ..Before::default() };
         self.lost.each(xact.xid, |entry| match entry {
             Entry::Event(_, event) => comment(out, &format!("not brought back: {}", event_text(&event))),
             Entry::Row(row) if row.shape.kind == 'm' => {
@@ -284,36 +316,33 @@ impl Script<'_> {
                 }
                 Ok(())
             }
-            Entry::Row(row) => self.row(xact, &row, out),
+            Entry::Row(row) => self.row(xact, &row, &mut before, out),
         })?;
         if xact.rows > 0 {
-            writeln!(out, "COMMIT;")?;
+            writeln!(out, "COMMIT;\n\\endif")?;
         }
         Ok(())
     }
 
-    fn row(&self, xact: &LostXact, row: &RowChange, out: &mut dyn Write) -> io::Result<()> {
+    fn row(
+        &self,
+        xact: &LostXact,
+        row: &RowChange,
+        before: &mut Before,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         if self.conflicts.touches(self.lost, row) {
             comment(out, "WARNING: the new primary has changed this key since the divergence, too")?;
         }
         match statement(self.lost, row, self.on_conflict) {
             Ok(Statement::Insert(text)) => writeln!(out, "{text};"),
-            Ok(Statement::Guarded(text, key)) => {
-                let what = format!(
-                    "{} of {} {} (transaction {}, {}) hit ",
-                    jsonl::change(row.change),
-                    row.shape.qualified(),
-                    shorten(&key),
-                    xact.xid,
-                    row.lsn
-                );
-                let body = format!(
-                    "#variable_conflict use_column\nDECLARE\n  forkpoint_hit bigint;\nBEGIN\n  {text};\n  \
-                     GET DIAGNOSTICS forkpoint_hit = ROW_COUNT;\n  IF forkpoint_hit <> 1 THEN\n    \
-                     RAISE EXCEPTION USING MESSAGE = {} || forkpoint_hit || ' rows instead of one';\n  END IF;\nEND",
-                    sql_literal(&what)
-                );
-                do_block(&body, out)
+            Ok(Statement::Guarded(guarded)) => {
+                let table = name(&row.shape);
+                do_block(&guard(xact, row, &guarded, before), out)?;
+                let tables =
+                    if row.change == Change::Delete { &mut before.deleted } else { &mut before.updated };
+                tables.insert(table);
+                Ok(())
             }
             Ok(Statement::Nothing) => comment(
                 out,
@@ -359,11 +388,106 @@ impl Script<'_> {
     }
 }
 
+/// What the transaction at hand did already.
+#[derive(Debug, Default)]
+struct Before {
+    /// The transaction's number in the script.
+    number: u64,
+    /// Tables that it deleted rows from, and those it updated rows of.
+    deleted: BTreeSet<String>,
+    updated: BTreeSet<String>,
+}
+
+/// A statement that has to hit one row.
+struct Guarded {
+    text: String,
+    /// Which row, in words.
+    key: String,
+    /// What holds of the row afterwards, for an update.
+    after: Option<String>,
+    /// Identity columns that it sets.
+    identity: Vec<String>,
+}
+
 enum Statement {
     Insert(String),
-    /// A statement that has to hit one row, and which one in words.
-    Guarded(String, String),
+    Guarded(Guarded),
     Nothing,
+}
+
+/// Runs the statement and raises unless it hits one row, or a foreign key has done the same already: what CASCADE, SET
+/// NULL or SET DEFAULT did on the old primary is among the rows, and the new primary does it of itself.
+fn guard(xact: &LostXact, row: &RowChange, guarded: &Guarded, before: &Before) -> String {
+    let Guarded { text, key, after, identity } = guarded;
+    let what = format!(
+        "{} of {} {} (transaction {}, {})",
+        jsonl::change(row.change),
+        row.shape.qualified(),
+        shorten(key),
+        xact.xid,
+        row.lsn
+    );
+    let hint = format!(
+        "Number {0} of the script is rolled back, those before it are committed. When what is in its way is set right, go \
+         on with psql -v forkpoint_from={0}.",
+        before.number
+    );
+    let table = sql_literal(&name(&row.shape));
+    let tables = |names: &BTreeSet<String>| {
+        let list: Vec<String> =
+            names.iter().map(|name| format!("pg_catalog.to_regclass({})", sql_literal(name))).collect();
+        if list.is_empty() { "NULL".to_owned() } else { list.join(", ") }
+    };
+    let by_key = |action: String| {
+        format!(
+            "EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f' AND conrelid = \
+             pg_catalog.to_regclass({table}) AND ({action}))"
+        )
+    };
+    let (deleted, updated) = (tables(&before.deleted), tables(&before.updated));
+    let done = match (row.change, after) {
+        (Change::Delete, _) if !before.deleted.is_empty() => {
+            Some(by_key(format!("confdeltype = 'c' AND confrelid IN ({deleted})")))
+        }
+        (Change::Update, Some(after)) if !before.deleted.is_empty() || !before.updated.is_empty() => {
+            let by_key = by_key(format!(
+                "confdeltype IN ('n', 'd') AND confrelid IN ({deleted}) OR confupdtype IN ('c', 'n', 'd') AND confrelid \
+                 IN ({updated})"
+            ));
+            Some(format!("{by_key} AND (SELECT count(*) FROM {} WHERE {after}) = 1", name(&row.shape)))
+        }
+        _ => None,
+    };
+    let done = done.map_or(String::new(), |done| {
+        let notice = sql_literal(&format!("{what}: a foreign key had done it already"));
+        format!("  IF forkpoint_hit = 0 AND {done} THEN\n    RAISE NOTICE USING MESSAGE = {notice};\n    RETURN;\n  END IF;\n")
+    });
+    // such a column takes no value while it is GENERATED ALWAYS on the new primary
+    let (mut declared, mut first, mut last) = (String::new(), String::new(), String::new());
+    for (number, column) in identity.iter().enumerate() {
+        let declaration = format!(
+            "  forkpoint_always_{number} boolean := (SELECT attidentity = 'a' FROM pg_catalog.pg_attribute WHERE attrelid = \
+             pg_catalog.to_regclass({table}) AND attname = {});\n",
+            sql_literal(column)
+        );
+        declared.push_str(&declaration);
+        let alter = |how: &str| {
+            format!(
+                "  IF forkpoint_always_{number} THEN\n    ALTER TABLE {} ALTER COLUMN {} SET GENERATED {how};\n  END IF;\n",
+                name(&row.shape),
+                quote_ident(column)
+            )
+        };
+        first.push_str(&alter("BY DEFAULT"));
+        last.push_str(&alter("ALWAYS"));
+    }
+    format!(
+        "#variable_conflict use_column\nDECLARE\n  forkpoint_hit bigint;\n{declared}BEGIN\n{first}  {text};\n  \
+         GET DIAGNOSTICS forkpoint_hit = ROW_COUNT;\n{last}{done}  IF forkpoint_hit <> 1 THEN\n    \
+         RAISE EXCEPTION USING MESSAGE = {} || forkpoint_hit || ' rows instead of one', HINT = {};\n  END IF;\nEND",
+        sql_literal(&format!("{what} hit ")),
+        sql_literal(&hint)
+    )
 }
 
 /// The statement for a change.
@@ -402,17 +526,21 @@ fn statement(lost: &Lost, row: &RowChange, on_conflict: OnConflict) -> Result<St
         Change::Delete => {
             let old = old.ok_or("the old row was not found")?;
             let (condition, key) = condition(shape, &table, &old)?;
-            Ok(Statement::Guarded(format!("DELETE FROM {table} WHERE {condition}"), key))
+            let text = format!("DELETE FROM {table} WHERE {condition}");
+            Ok(Statement::Guarded(Guarded { text, key, after: None, identity: Vec::new() }))
         }
         Change::Update => {
             let old = old.ok_or("the old row was not found")?;
             let new = new.ok_or("the new row was not found")?;
-            let mut assignments = Vec::new();
+            let (mut assignments, mut identity) = (Vec::new(), Vec::new());
             for ((at, before), (_, after)) in old.iter().zip(&new) {
                 let Some(column) = column(*at).filter(|c| !c.generated) else { continue };
                 if before != after || !before.is_known() {
                     let after = literal(column, after)?;
                     assignments.push(format!("{} = {after}", quote_ident(&column.name)));
+                    if column.identity.is_some() {
+                        identity.push(column.name.clone());
+                    }
                 }
             }
             if assignments.is_empty() {
@@ -420,7 +548,8 @@ fn statement(lost: &Lost, row: &RowChange, on_conflict: OnConflict) -> Result<St
             }
             let (condition, key) = condition(shape, &table, &old)?;
             let text = format!("UPDATE {table} SET {} WHERE {condition}", assignments.join(", "));
-            Ok(Statement::Guarded(text, key))
+            let after = matching(shape, &new, false).ok().map(|(all, _)| all);
+            Ok(Statement::Guarded(Guarded { text, key, after, identity }))
         }
     }
 }
@@ -428,8 +557,17 @@ fn statement(lost: &Lost, row: &RowChange, on_conflict: OnConflict) -> Result<St
 /// What finds the old row: its key, or without one all of it.
 fn condition(shape: &Shape, table: &str, old: &[(usize, Value)]) -> Result<(String, String), String> {
     let by_key = !shape.key.is_empty();
+    let (all, words) = matching(shape, old, by_key)?;
+    // of rows that are alike, one
+    let condition =
+        if by_key { all } else { format!("ctid = (SELECT ctid FROM {table} WHERE {all} LIMIT 1)") };
+    Ok((condition, words))
+}
+
+/// What holds of a row with these values, or with those of its key; in SQL and in words.
+fn matching(shape: &Shape, values: &[(usize, Value)], by_key: bool) -> Result<(String, String), String> {
     let (mut parts, mut words) = (Vec::new(), Vec::new());
-    for (at, value) in old {
+    for (at, value) in values {
         let Some(column) = shape.columns.get(*at) else { continue };
         if by_key && !shape.key.contains(&column.number) {
             continue;
@@ -445,11 +583,7 @@ fn condition(shape: &Shape, table: &str, old: &[(usize, Value)]) -> Result<(Stri
     if parts.is_empty() {
         return Err("the table has no column to find the row by".into());
     }
-    let all = parts.join(" AND ");
-    // of rows that are alike, one
-    let condition =
-        if by_key { all } else { format!("ctid = (SELECT ctid FROM {table} WHERE {all} LIMIT 1)") };
-    Ok((condition, words.join(", ")))
+    Ok((parts.join(" AND "), words.join(", ")))
 }
 
 fn as_text(shape: &Shape, type_oid: u32) -> bool {

@@ -131,7 +131,11 @@ impl Listing<'_> {
         writeln!(out, "Transaction {}, {}, record at {}", xact.xid, words::clean(&did), xact.lsn)?;
         if let Some(origin) = xact.origin {
             let at = xact.origin_lsn.map(|lsn| format!(" at {lsn}")).unwrap_or_default();
-            writeln!(out, "  from replication origin {origin}{at}")?;
+            let name = match xact.origin_names.as_slice() {
+                [] => String::new(),
+                names => format!(" '{}'", names.join("' or '")),
+            };
+            writeln!(out, "  {}", words::clean(&format!("from replication origin {origin}{name}{at}")))?;
         }
         if xact.begins_earlier
             && !matches!(xact.ending, Ending::DecisionCommit(_) | Ending::DecisionRollback(_))
@@ -261,7 +265,7 @@ pub fn event_text(event: &Event) -> String {
         said.join(", ")
     };
     match event {
-        Event::Ddl { text, .. } => text.clone(),
+        Event::Ddl { text, .. } | Event::NotFound { text, .. } => text.clone(),
         Event::Catalog { catalog, inserted, updated, deleted } => {
             format!("rows of the catalog {catalog}: {}", rows(*inserted, *updated, *deleted))
         }
