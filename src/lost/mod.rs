@@ -155,6 +155,29 @@ impl Lost {
         }
     }
 
+    /// Of these transactions and what they did.
+    #[cfg(test)]
+    pub(crate) fn made_of(transactions: Vec<LostXact>, entries: &[(Xid, Entry)]) -> io::Result<Self> {
+        let mut spool = Spool::default();
+        for (xid, entry) in entries {
+            spool.push(*xid, entry)?;
+        }
+        spool.finish()?;
+        Ok(Self {
+            divergence: None,
+            read: None,
+            transactions,
+            sequences: Vec::new(),
+            unseen: Vec::new(),
+            cut_short: false,
+            chosen: false,
+            next_xid: 0,
+            settings: Settings { major: crate::pg::Major::V18, time_zone: TimeZone::UTC },
+            spool,
+            chunks: Chunks::default(),
+        })
+    }
+
     /// Goes through what a transaction did, in order.
     ///
     /// # Errors

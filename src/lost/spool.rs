@@ -252,6 +252,21 @@ mod tests {
                 })
                 .unwrap();
             assert!(next >= 20_000);
+            // a piece at a time it is the same
+            let pieces = spool.pieces(xid).unwrap();
+            assert!(pieces.len() > 1);
+            let mut next = xid;
+            for piece in pieces {
+                spool
+                    .of_piece(piece, |entry| {
+                        let Entry::Event(lsn, _) = entry else { panic!() };
+                        assert_eq!(lsn, Lsn(u64::from(next)));
+                        next += 7;
+                        Ok(())
+                    })
+                    .unwrap();
+            }
+            assert!(next >= 20_000);
         }
         spool.each(99, |_| panic!()).unwrap();
     }

@@ -174,25 +174,24 @@ fn tabs(app: &App, buffer: &mut Buffer, area: Rect) {
 fn progress(running: &Running) -> String {
     let (label, progress) = (running.label, &running.progress);
     let (done, total) = progress.bytes();
-    let mut text = format!("{label}: {}", words::phase(progress.phase()));
+    let phase = words::phase(progress.phase());
     if total == 0 {
-        return text;
+        return format!("{label}: {phase}");
     }
     let percent = done.min(total) as u128 * 100 / u128::from(total);
-    text.push_str(&format!(" {} of {} ({percent} %)", words::bytes(done), words::bytes(total)));
-    let (files, all) = progress.counted();
-    if all > 0 && progress.phase() == Phase::Rewinding {
-        text.push_str(&format!(", {} of {} files", words::count(files), words::count(all)));
-    }
-    if let Some(left) = running.left() {
-        let seconds = left.as_secs();
-        text.push_str(&match seconds {
-            0..60 => format!(", {seconds} s left"),
-            60..3600 => format!(", {} min left", seconds.div_ceil(60)),
-            _ => format!(", {} h {} min left", seconds / 3600, seconds % 3600 / 60),
-        });
-    }
-    text
+    let files = match progress.counted() {
+        (files, all) if all > 0 && progress.phase() == Phase::Rewinding => {
+            format!(", {} of {} files", words::count(files), words::count(all))
+        }
+        _ => String::new(),
+    };
+    let left = match running.left().map(|left| left.as_secs()) {
+        None => String::new(),
+        Some(seconds @ 0..60) => format!(", {seconds} s left"),
+        Some(seconds @ 60..3600) => format!(", {} min left", seconds.div_ceil(60)),
+        Some(seconds) => format!(", {} h {} min left", seconds / 3600, seconds % 3600 / 60),
+    };
+    format!("{label}: {phase} {} of {} ({percent} %){files}{left}", words::bytes(done), words::bytes(total))
 }
 
 fn say(app: &App, buffer: &mut Buffer, area: Rect) {

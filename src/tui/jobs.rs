@@ -121,15 +121,10 @@ impl Running {
     pub fn left(&self) -> Option<Duration> {
         let (done, total) = self.progress.bytes();
         let phase = self.progress.phase();
-        let (_, begin, before) =
-            match self.since.get().filter(|since| since.0 == phase || phase == Phase::Syncing) {
-                Some(since) => since,
-                None => {
-                    let since = (phase, Instant::now(), done);
-                    self.since.set(Some(since));
-                    since
-                }
-            };
+        let known = self.since.get().filter(|since| since.0 == phase || phase == Phase::Syncing);
+        let since = known.unwrap_or_else(|| (phase, Instant::now(), done));
+        self.since.set(Some(since));
+        let (_, begin, before) = since;
         estimate(begin.elapsed(), done.checked_sub(before)?, total.checked_sub(done)?)
     }
 }

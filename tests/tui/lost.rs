@@ -174,3 +174,102 @@ fn what_is_not_seen_is_told_on_the_screen() {
         assert_eq!(frame.contains("discards at least"), found.cut_short, "{name}\n{frame}");
     }
 }
+
+/// A screen over what `forkpoint report --format json` writes.
+fn stored(name: &str) -> Robot {
+    let diagnosis = forkpoint::diagnosis::engine::diagnose(&options(name), &Progress::default()).unwrap();
+    let mut json = Vec::new();
+    forkpoint::report::json::write(&forkpoint::report::dto::Report::from(&diagnosis), &mut json).unwrap();
+    let picture = forkpoint::tui::saved::Picture::read(&json).unwrap();
+    let mut robot = Robot::start(forkpoint::tui::start::What::Report(Box::new(picture)), (80, 24), true);
+    robot.settle();
+    robot
+}
+
+#[test]
+fn a_stored_report_has_the_transactions() {
+    let mut robot = stored("basic-18");
+    robot.keys("6");
+    robot.shows("its rows need the directories");
+    let (found, _) = truth("basic-18");
+    for xact in &found.transactions {
+        robot.shows(&format!("what {} touched", xact.xid)).shows(&format!("{} ", xact.xid));
+        robot.keys("j");
+    }
+    robot.check("lost-stored-80x24");
+    for key in ["e", "/", "n"] {
+        robot.keys(key).shows("a stored report has no rows; it needs the directories");
+    }
+    robot.keys("r").shows("a stored report has no records");
+}
+
+#[test]
+fn transactions_are_marked_copied_and_found_again() {
+    let mut robot = Robot::open("basic-18", (80, 24));
+    robot.keys("6mjjmk");
+    robot.shows("what 779 did");
+    robot.keys("'").shows("what 780 did");
+    robot.keys("'").shows("what 778 did");
+    let copied = robot.keys("y").copied.pop().unwrap();
+    assert!(copied.starts_with("transaction 778 "), "{copied}");
+    // the row as text, without opening it
+    let copied = robot.keys("<Tab><Tab>y").copied.pop().unwrap();
+    assert!(copied.contains("owner = 'lost insert'"), "{copied}");
+    // taken away again, the other one is the only one
+    robot.keys("<Esc><Esc>m'").shows("what 780 did");
+    robot.keys("'").shows("what 780 did");
+}
+
+#[test]
+fn every_pane_has_the_whole_body_where_there_is_little_room() {
+    let mut robot = Robot::open("basic-18", (40, 10));
+    robot.keys("6");
+    robot.check("lost-40x10");
+    robot.keys("<Enter><Enter>");
+    robot.shows("owner='lost insert'");
+    robot.keys("<Enter>").shows("id (key) = '9001'");
+    robot.keys("<PageDown>").shows("owner = 'lost insert'");
+    robot.keys("<Esc>7").shows("copy");
+    robot.check("plan-40x10");
+}
+
+#[test]
+fn everything_that_is_no_row_is_listed_too() {
+    let mut robot = Robot::open("basic-18", (200, 60));
+    robot.keys("6");
+    let (found, lines) = truth("basic-18");
+    let mut seen = 0;
+    for xact in &found.transactions {
+        let events: Vec<&Value> =
+            lines.iter().filter(|l| l["kind"] == "event" && l["xid"] == xact.xid).collect();
+        let frame = robot.frame();
+        assert_eq!(frame.matches('◆').count(), events.len(), "{frame}");
+        for event in &events {
+            if let Some(text) = event["text"].as_str() {
+                let begin: String = text.chars().take(40).collect();
+                robot.shows(&begin);
+            }
+            seen += 1;
+        }
+        robot.keys("j");
+    }
+    assert!(seen > 3, "{seen}");
+}
+
+#[test]
+fn a_click_selects_and_another_one_opens() {
+    use crossterm::event::{Event, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+    let mut robot = Robot::open("basic-18", (80, 24));
+    robot.keys("6").shows("what 778 did");
+    let mut click = |column, row| {
+        let kind = MouseEventKind::Down(MouseButton::Left);
+        let event = MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE };
+        robot.event(forkpoint::tui::jobs::Event::Terminal(Event::Mouse(event)));
+        robot.settle();
+        robot.frame()
+    };
+    // the third transaction, then its row twice
+    assert!(click(10, 8).contains("what 780 did"));
+    assert!(click(10, 14).contains("━ postgres."));
+    assert!(click(10, 14).contains("by transaction 780"));
+}

@@ -173,3 +173,27 @@ fn where_nothing_has_to_be_rewound_the_way_on_is_told() {
     robot.check("plan-not-needed-80x24");
     robot.keys("X").shows("there is no plan");
 }
+
+#[test]
+fn who_may_not_carry_it_out_hears_it_before_the_question() {
+    use forkpoint::tui::executor::{Executor, RealExecutor};
+
+    let mut robot = Robot::open("basic-18", (80, 24));
+    let real = RealExecutor { threads: 1, undo_dir: None };
+    let told = real.refuses(&pair("basic-18").join("target"));
+    // the pair belongs to whoever runs this; root may not all the same
+    assert_eq!(told.is_some(), rustix::process::geteuid().is_root());
+    robot.app.shared.unable = Some("root carries nothing out: start this as the owner".into());
+    robot.keys("7").shows("root carries nothing out");
+    for key in ["X", "R", "U"] {
+        robot.keys(key).shows("root carries nothing out: start this as the owner");
+        assert!(robot.app.overlay.is_none());
+    }
+    // as root the real one refuses, too, whatever reaches it
+    if told.is_some() {
+        let plan = truth("basic-18", &PlanOptions::default());
+        let command = Command::Apply { plan: Box::new(plan), stopped: false };
+        let ended = real.execute(&command, &Progress::default());
+        assert!(!ended.done && ended.lines[0].contains("root"), "{:?}", ended.lines);
+    }
+}

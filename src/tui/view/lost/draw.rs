@@ -99,18 +99,16 @@ fn head(view: &LostView, shared: &Shared) -> Para {
             }
             let committed = lost.transactions.iter().filter(|x| x.ending.loses_rows()).count() as u64;
             let least = if lost.cut_short { "at least " } else { "" };
-            let mut text = format!("A rewind discards {least}{}", words::counted(committed, "transaction"));
-            if let Some(d) = divergence {
-                text.push_str(&format!(" committed after {}", d.lsn));
-            }
+            let after = divergence.map(|d| format!(" committed after {}", d.lsn)).unwrap_or_default();
             let sum = found.sum();
             let n = words::count;
-            text.push_str(&format!(
-                "; rows: +{} inserted, ~{} updated, -{} deleted",
+            let text = format!(
+                "A rewind discards {least}{}{after}; rows: +{} inserted, ~{} updated, -{} deleted",
+                words::counted(committed, "transaction"),
                 n(sum.inserted),
                 n(sum.updated),
                 n(sum.deleted)
-            ));
+            );
             para = para.with(text, STRONG);
             if sum.incomplete > 0 {
                 para = para.with(format!("; ? {} not found whole", n(sum.incomplete)), WARN);
@@ -141,20 +139,21 @@ fn stored_sum(value: &serde_json::Value) -> Option<String> {
     let sum = |what: &str| tables.iter().filter_map(|t| t.get(what)?.as_u64()).sum::<u64>();
     let unseen = value.get("unseen").and_then(|u| u.as_array()).map_or(0, Vec::len) as u64;
     let n = words::count;
-    let mut text = format!(
-        "Rows lost: +{} inserted, ~{} updated, -{} deleted in {}.",
+    let incomplete = match sum("incomplete") {
+        0 => String::new(),
+        found => format!(" {} not found whole.", n(found)),
+    };
+    let unseen = match unseen {
+        0 => String::new(),
+        _ => format!(" {} not seen.", words::counted(unseen, "thing")),
+    };
+    Some(format!(
+        "Rows lost: +{} inserted, ~{} updated, -{} deleted in {}.{incomplete}{unseen}",
         n(sum("inserted")),
         n(sum("updated")),
         n(sum("deleted")),
         words::counted(tables.len() as u64, "table")
-    );
-    if sum("incomplete") > 0 {
-        text.push_str(&format!(" {} not found whole.", n(sum("incomplete"))));
-    }
-    if unseen > 0 {
-        text.push_str(&format!(" {} not seen.", words::counted(unseen, "thing")));
-    }
-    Some(text)
+    ))
 }
 
 fn transactions(view: &LostView, buffer: &mut Buffer, area: Rect) {
@@ -235,12 +234,13 @@ fn parts(view: &LostView, buffer: &mut Buffer, area: Rect) {
 fn table(view: &LostView, part: usize, width: usize) -> Line<'static> {
     let (Some(found), Some(xact)) = (view.found(), view.xact()) else { return Line::default() };
     let Some(of) = found.parts(xact).get(part) else { return Line::default() };
-    let mut numbers = String::new();
-    for (sign, n) in [("+", of.counts.inserted), ("~", of.counts.updated), ("-", of.counts.deleted)] {
-        if n > 0 {
-            numbers.push_str(&format!(" {sign}{}", words::count(n)));
-        }
-    }
+    let numbers: Vec<String> =
+        [("+", of.counts.inserted), ("~", of.counts.updated), ("-", of.counts.deleted)]
+            .into_iter()
+            .filter(|(_, n)| *n > 0)
+            .map(|(sign, n)| format!(" {sign}{}", words::count(n)))
+            .collect();
+    let numbers = numbers.concat();
     let unknown = if of.counts.incomplete > 0 {
         format!(" ?{}", words::count(of.counts.incomplete))
     } else {

@@ -247,3 +247,79 @@ fn is_named(name: &str, shape: &Shape) -> bool {
     let rest = name.strip_prefix(shape.schema.as_str()).and_then(|rest| rest.strip_prefix('.'));
     rest == Some(shape.name.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lost::{Ending, LostXact, Origin, Version};
+    use crate::pg::{Lsn, RelFile};
+    use crate::rows::Types;
+
+    fn shape(name: &str) -> Arc<Shape> {
+        Arc::new(Shape {
+            database: 5,
+            database_name: "shop".into(),
+            schema: "public".into(),
+            name: name.into(),
+            oid: 20_000,
+            file: RelFile { spc: 1663, db: 5, rel: 20_000 },
+            kind: 'r',
+            columns: Vec::new(),
+            types: Arc::new(Types::builtin()),
+            key: Vec::new(),
+            toast: 0,
+            transient_of: None,
+        })
+    }
+
+    #[test]
+    fn any_row_of_many_is_found_without_reading_all() {
+        const ROWS: u64 = 60_000;
+        // one table's rows among the other's: every seventh, and none in the last third
+        let is_second = |n: u64| n % 7 == 3 && n < ROWS * 2 / 3;
+        let (first, second) = (shape("a"), shape("b"));
+        let row = |n: u64| {
+            let shape = if is_second(n) { &second } else { &first };
+            let new = Some(Version { tuple: vec![0; 100], from: Origin::Record });
+            let change = Change::Insert;
+            let row =
+                RowChange { lsn: Lsn(n), change, shape: Arc::clone(shape), old: None, new, old_place: None };
+            (7, Entry::Row(Box::new(row)))
+        };
+        let xact = LostXact {
+            xid: 7,
+            ending: Ending::Committed,
+            time: None,
+            lsn: Lsn(1),
+            first: Lsn(1),
+            begins_earlier: false,
+            origin: None,
+            origin_lsn: None,
+            rows: ROWS,
+        };
+        let entries: Vec<_> = (0..ROWS).map(row).collect();
+        let lost = Lost::made_of(vec![xact], &entries).unwrap();
+        let progress = Progress::default();
+        let found = Found::new(lost, &progress).unwrap();
+        let contents = Contents::new(&found, 0, &progress).unwrap();
+        assert!(contents.pieces.len() > 20, "{}", contents.pieces.len());
+        for part in [None, Some(0), Some(1)] {
+            let wanted: Vec<u64> =
+                (0..ROWS).filter(|n| part.is_none_or(|part| is_second(*n) == (part == 1))).collect();
+            if let Some(part) = part {
+                assert_eq!(found.parts(0)[part].counts.inserted, wanted.len() as u64);
+            }
+            for begin in (0..wanted.len()).step_by(997).chain([wanted.len() - 1, wanted.len()]) {
+                let mut seen = Vec::new();
+                let take = |n: u64, row: &RowChange| {
+                    seen.push((n, row.lsn.0));
+                    seen.len() < 40
+                };
+                contents.rows(&found, 0, part, begin as u64, &progress, take).unwrap();
+                let expected: Vec<_> =
+                    (begin as u64..).zip(wanted.iter().copied().skip(begin).take(40)).collect();
+                assert_eq!(seen, expected, "{part:?} from {begin}");
+            }
+        }
+    }
+}

@@ -397,7 +397,7 @@ impl LostView {
             all.map(|(t, _)| format!("{}.{}", t.database, t.name)).collect::<Vec<_>>()
         });
         context.run(Slot::Export, "writing the lost rows", move |worker| {
-            work::export(&folder, (&options, &diagnosis), &found, tables, worker);
+            work::export(&folder, (&options, &diagnosis), &found, tables.as_deref(), worker);
         });
     }
 }
@@ -495,11 +495,10 @@ impl View for LostView {
             Action::NextPane => self.pane = pane(1),
             Action::PreviousPane => self.pane = pane(2),
             Action::Right if self.pane != Pane::Rows => self.pane = pane(1),
-            Action::Left if self.pane != Pane::Transactions => self.pane = pane(2),
             Action::Enter if matches!(self.stand, Stand::Stopped | Stand::Failed(_)) => self.collect(context),
             Action::Enter => self.enter(context),
             Action::Back if self.enlarged => self.enlarged = false,
-            Action::Back if self.pane != Pane::Transactions => self.pane = pane(2),
+            Action::Left | Action::Back if self.pane != Pane::Transactions => self.pane = pane(2),
             Action::Back if !self.filter.is_empty() => {
                 // cannot fail: there is nothing to check
                 let _ = self.entered(Prompt::Filter, "", context);

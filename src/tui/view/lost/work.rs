@@ -82,7 +82,7 @@ pub fn read(found: &Found, of: Of, contents: Option<Arc<Contents>>, around: u64,
         let first = around.saturating_sub(AROUND);
         let mut lines = Vec::new();
         contents.rows(found, of.xact, of.part, first, &worker.progress, |_, row| {
-            let table = of.part.is_none().then(|| row.shape.qualified()).unwrap_or_default();
+            let table = if of.part.is_none() { row.shape.qualified() } else { String::new() };
             lines.push(Line::new(&found.lost, row, table));
             (lines.len() as u64) < 2 * AROUND
         })?;
@@ -244,12 +244,12 @@ pub fn export(
     folder: &Path,
     (options, diagnosis): (&Options, &Diagnosis),
     all: &Found,
-    tables: Option<Vec<String>>,
+    tables: Option<&[String]>,
     worker: &Worker,
 ) {
     let progress = &worker.progress;
     let tried = || -> Result<String, String> {
-        let filter = Filter { tables: tables.clone().unwrap_or_default(), xids: Vec::new() };
+        let filter = Filter { tables: tables.unwrap_or_default().to_vec(), xids: Vec::new() };
         let chosen;
         let lost = if tables.is_some() {
             chosen = lost(options, &diagnosis.facts, &filter, progress).map_err(|e| e.to_string())?;

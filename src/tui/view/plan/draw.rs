@@ -193,16 +193,12 @@ fn no_plan(view: &PlanView, shared: &Shared) -> Vec<Para> {
                 Para::gap(),
                 Para::new(why, PLAIN),
             ];
-            if !view.wishes.compare {
-                paras.push(Para::gap());
-                paras.push(Para::new(
-                    "C compares all relation files instead of reading the target's WAL.",
-                    PLAIN,
-                ));
+            let way = if view.wishes.compare {
+                "C reads the target's WAL again instead of comparing."
             } else {
-                paras.push(Para::gap());
-                paras.push(Para::new("C reads the target's WAL again instead of comparing.", PLAIN));
-            }
+                "C compares all relation files instead of reading the target's WAL."
+            };
+            paras.extend([Para::gap(), Para::new(way, PLAIN)]);
             paras
         }
         Stand::Stopped => vec![Para::new("! Making the plan was stopped; Enter begins anew.", WARN)],

@@ -159,7 +159,7 @@ impl PlanView {
         match self.order {
             Order::Done => {}
             Order::Path => {
-                rows.sort_by(|a, b| of(*a).map(|e| e.path.as_path()).cmp(&of(*b).map(|e| e.path.as_path())))
+                rows.sort_by(|a, b| of(*a).map(|e| e.path.as_path()).cmp(&of(*b).map(|e| e.path.as_path())));
             }
             Order::Bytes => {
                 rows.sort_by_key(|&at| std::cmp::Reverse(of(at).map(|e| entry::bytes(e, plan.block_size))));
@@ -510,7 +510,6 @@ impl View for PlanView {
                 Some("select a file in the list below first (Tab)".into())
             }
             Action::Compare if shared.diagnosis.is_none() => Some("the diagnosis is not finished".into()),
-            Action::Compare => None,
             Action::Export if !matches!(self.stand, Stand::Known) => Some("the plan is not finished".into()),
             Action::Export | Action::Keep | Action::Search | Action::Filter | Action::Sort => no_plan(),
             Action::NextMatch | Action::PreviousMatch => {
