@@ -99,26 +99,23 @@ impl Grower {
         let operation = rmgr::op_name(record.rmid, record.info, self.major).unwrap_or("UNKNOWN");
         let operation = format!("{} {operation}", rmgr::name(record.rmid));
         let mut parts = Parts::default();
-        match parts.read_headers(record, self.major) {
-            Err(error) => {
-                self.push(0, "description", operation, 0..0, None);
-                self.push(1, "broken", error.0.to_owned(), 0..0, None);
-                self.header(record);
+        if let Err(error) = parts.read_headers(record, self.major) {
+            self.push(0, "description", operation, 0..0, None);
+            self.push(1, "broken", error.0.to_owned(), 0..0, None);
+            self.header(record);
+        } else {
+            self.push(0, "description", operation, parts.main.clone(), None);
+            if record.bytes.len() < record.total_len as usize {
+                let text = format!("only its first {} bytes are shown", record.bytes.len());
+                self.push(1, "long record", text, 0..0, None);
+            } else {
+                self.description(record, &parts);
             }
-            Ok(()) => {
-                self.push(0, "description", operation, parts.main.clone(), None);
-                if record.bytes.len() < record.total_len as usize {
-                    let text = format!("only its first {} bytes are shown", record.bytes.len());
-                    self.push(1, "long record", text, 0..0, None);
-                } else {
-                    self.description(record, &parts);
-                }
-                self.fragments(record, &parts);
-                self.header(record);
-                let len = parts.main.end - parts.main.start;
-                if len > 0 {
-                    self.push(0, "main data", bytes(len), parts.main.clone(), None);
-                }
+            self.fragments(record, &parts);
+            self.header(record);
+            let len = parts.main.end - parts.main.start;
+            if len > 0 {
+                self.push(0, "main data", bytes(len), parts.main.clone(), None);
             }
         }
         Tree { nodes: std::mem::take(&mut self.nodes) }

@@ -171,6 +171,8 @@ impl Lost {
             unseen: Vec::new(),
             cut_short: false,
             chosen: false,
+            made_databases: BTreeSet::new(),
+            gone_databases: BTreeSet::new(),
             next_xid: 0,
             settings: Settings { major: crate::pg::Major::V18, time_zone: TimeZone::UTC },
             spool,

@@ -294,6 +294,7 @@ mod tests {
             first: Lsn(1),
             begins_earlier: false,
             origin: None,
+            origin_names: Vec::new(),
             origin_lsn: None,
             rows: ROWS,
         };
