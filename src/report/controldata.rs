@@ -258,7 +258,8 @@ const fn passing(by_value: bool) -> &'static str {
     if by_value { "by value" } else { "by reference" }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as two digits each.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::expect_used, reason = "tests")]
 
 #[path = "../common/pairs.rs"]
-#[allow(dead_code, reason = "shared by all tests")]
 mod pairs;
 mod pty;
 

@@ -1,5 +1,6 @@
 //! The records of a side: the list is what waldump prints, fields and bytes find each other, and what one can follow.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use forkpoint::diagnosis::Diagnosis;
@@ -337,7 +338,10 @@ fn fields_light_bytes_and_bytes_find_fields() {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 /// Bytes of the hex pane that are lit.

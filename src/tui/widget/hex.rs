@@ -204,7 +204,8 @@ mod tests {
         let mut buffer = Buffer::empty(area);
         hex.draw(&mut buffer, area, bytes, lit, true);
         let lines = buffer.content.chunks(usize::from(width));
-        let lines = lines.map(|row| row.iter().map(|c| c.symbol()).collect::<String>()).collect();
+        let lines =
+            lines.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>()).collect();
         (buffer, lines)
     }
 

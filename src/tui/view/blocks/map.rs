@@ -375,7 +375,7 @@ mod tests {
         let mut buffer = Buffer::empty(area);
         map.draw(&mut buffer, area, (relation, extent, Whose::Both), (&BTreeSet::new(), true));
         let rows = buffer.content.chunks(size.0.into());
-        rows.map(|row| row.iter().map(|c| c.symbol()).collect::<String>() + "\n").collect()
+        rows.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>() + "\n").collect()
     }
 
     #[test]

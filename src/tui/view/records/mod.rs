@@ -17,12 +17,13 @@ use ratatui::layout::Rect;
 use self::fields::Fields;
 use self::reel::{Reel, Until};
 use self::row::{Detail, Query, Row};
-use self::work::{Opening, Read, Sifted, Told};
+use self::work::{Located, Opening, Read, Sifted, Told};
 use super::{Context, Prompt, Shared, View};
 use crate::dump::browse::{Index, NoticeKind, RowKind, SharedIndex, look};
 use crate::dump::expr::Filter;
 use crate::facts::Role;
 use crate::pg::{Fork, Lsn};
+use crate::report::controldata::hex;
 use crate::tui::action::Action;
 use crate::tui::app::Go;
 use crate::tui::jobs::{Answer, Slot};
@@ -282,15 +283,15 @@ impl Records {
         if let Some(located) = read.located {
             let (wanted, tell) = listing.goto.take().unwrap_or_default();
             match located {
-                Some((record, lsn)) => {
+                Located::At(record, lsn) => {
                     let row = look(&listing.index).row_of(record);
                     listing.list.select(row, rows);
                     if tell && wanted != lsn {
                         context.say(format!("no record begins at {wanted} here; the next one is selected"));
                     }
                 }
-                None if tell => context.say(format!("no record at {wanted} or behind it here")),
-                None => {}
+                Located::Nowhere if tell => context.say(format!("no record at {wanted} or behind it here")),
+                Located::Nowhere => {}
             }
         }
         if let Some(ready) = read.rows {
@@ -371,7 +372,7 @@ impl Records {
             Action::Copy => {
                 let range = self.fields.range(&detail.tree);
                 let bytes = detail.bytes.get(range).filter(|b| !b.is_empty()).unwrap_or(&detail.bytes);
-                context.copy(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
+                context.copy(hex(bytes));
             }
             _ => {}
         }

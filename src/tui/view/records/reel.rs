@@ -56,7 +56,7 @@ impl Reel {
     ///
     /// # Errors
     /// A sentence: why there are no records to be seen.
-    pub fn new(pair: Arc<Pair>, role: Role, diagnosis: &Diagnosis) -> Result<Self, String> {
+    pub fn new(pair: &Arc<Pair>, role: Role, diagnosis: &Diagnosis) -> Result<Self, String> {
         let facts = &diagnosis.facts;
         let opened = pair.of(role);
         let Some(format) = opened.format else {
@@ -76,7 +76,7 @@ impl Reel {
             end,
             next_xid,
             divergence,
-            pair: Arc::clone(&pair),
+            pair: Arc::clone(pair),
         };
         reel.course.stretches = reel.with_path(|path| stretches(path, facts, role, opened));
         Ok(reel)

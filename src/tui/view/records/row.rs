@@ -1,5 +1,7 @@
 //! A record as a row of the list, and all of it.
 
+use std::fmt::Write as _;
+
 use std::sync::Arc;
 
 use crate::desc::{self, Subject};
@@ -137,7 +139,7 @@ impl Rows {
                 let broken = desc::describe(&subject, &mut self.line).err();
                 row.what = short(&self.line.buffer);
                 if let Some(broken) = broken {
-                    row.what.push_str(&format!(" <broken record: {broken}>"));
+                    let _ = write!(row.what, " <broken record: {broken}>");
                 }
                 self.line.buffer.clear();
                 self.line.record(record, &self.parts);
@@ -152,7 +154,7 @@ impl Rows {
             let (blank, fork) = if header.fork == Fork::Main { ("", "") } else { (" ", header.fork.name()) };
             let image = if header.image.is_some() { " FPW" } else { "" };
             let name = self.short_name(header.rel);
-            blocks.push_str(&format!("{name}{blank}{fork} blk {}{image}; ", header.block));
+            let _ = write!(blocks, "{name}{blank}{fork} blk {}{image}; ", header.block);
         }
         // what is cut off is rather a field than a relation
         row.what.insert_str(0, &blocks);

@@ -34,11 +34,19 @@ pub enum Told {
     Found(Arc<SharedIndex>, Hit),
 }
 
+/// Where a record lies.
+pub enum Located {
+    /// Its number, and its position.
+    At(usize, Lsn),
+    /// There is none.
+    Nowhere,
+}
+
 /// Records that were read.
 #[derive(Default)]
 pub struct Read {
-    /// Where the record lies that was looked for: its number, its position; `None` where there is none.
-    pub located: Option<Option<(usize, Lsn)>>,
+    /// What became of the record that was looked for, if one was.
+    pub located: Option<Located>,
     /// Number of the first row, and the rows.
     pub rows: Option<(usize, Vec<Row>)>,
     /// The whole record with this number.
@@ -75,7 +83,7 @@ impl Opening {
             None => Pair::open(&self.options, self.until.flag()).map(Arc::new),
         };
         let opened = pair.and_then(|pair| {
-            let reel = Reel::new(Arc::clone(&pair), self.role, &self.diagnosis)?;
+            let reel = Reel::new(&pair, self.role, &self.diagnosis)?;
             Ok((pair, Arc::new(reel)))
         });
         match opened {
@@ -152,7 +160,7 @@ impl Sifted {
                     let progress = &worker.progress;
                     browse::locate(index, path, &reel.course, filter.as_deref(), lsn, progress)
                 })?;
-                read.located = Some(found);
+                read.located = Some(found.map_or(Located::Nowhere, |(record, lsn)| Located::At(record, lsn)));
                 if let Some((record, _)) = found {
                     detail = Some(record);
                     window = Some((record.saturating_sub(around), record + around));
