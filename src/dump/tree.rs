@@ -84,6 +84,12 @@ struct List {
     plain: Vec<String>,
 }
 
+/// More fields of a record than anybody looks at: an abort may name a hundred thousand subtransactions.
+const FIELDS: usize = 4096;
+
+/// Values that stand beside the name of their list.
+const BESIDE: usize = 32;
+
 const HEADER: Place = 0..HEADER_SIZE as u32;
 
 impl Grower {
@@ -125,6 +131,10 @@ impl Grower {
     }
 
     fn push(&mut self, depth: usize, name: &str, value: String, at: Place, block: Option<u8>) {
+        // what is outermost comes in any case
+        if depth > 1 && self.nodes.len() >= FIELDS {
+            return;
+        }
         self.nodes.push(Node { depth, name: name.to_owned(), value, at, block });
     }
 
@@ -274,7 +284,7 @@ impl Out for Grower {
         self.text.buffer.clear();
         self.text.field(name, value, at.clone());
         let text = String::from_utf8_lossy(&self.text.buffer).into_owned();
-        if let Some(list) = self.lists.last_mut().filter(|_| name.is_empty()) {
+        if let Some(list) = self.lists.last_mut().filter(|l| name.is_empty() && l.plain.len() < BESIDE) {
             list.plain.push(text.clone());
         }
         self.push(depth, &shown, text, at, None);

@@ -10,3 +10,4 @@ mod any_keys;
 mod lost;
 mod plan;
 mod real;
+mod records;

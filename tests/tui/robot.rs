@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
 use forkpoint::diagnosis::engine::{Options, Progress};
-use forkpoint::tui::app::{App, Effect};
+use forkpoint::tui::app::{App, Effect, Go};
 use forkpoint::tui::executor::{Command, Ended, Executor};
 use forkpoint::tui::jobs::Event;
 use forkpoint::tui::look::Look;
@@ -113,8 +113,20 @@ impl Robot {
         }
     }
 
+    /// Another view sends the user somewhere.
+    pub fn go(&mut self, go: Go) {
+        let effects = self.app.go(go);
+        self.effects(effects);
+        self.settle();
+    }
+
     pub fn event(&mut self, event: Event) {
-        for effect in self.app.update(event) {
+        let effects = self.app.update(event);
+        self.effects(effects);
+    }
+
+    fn effects(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
             match effect {
                 Effect::Quit => self.quit = true,
                 Effect::Copy(text) => self.copied.push(text),

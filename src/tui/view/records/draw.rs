@@ -104,8 +104,9 @@ fn panes(view: &Records, buffer: &mut Buffer, area: Rect, reel: &Reel, facts: &F
         let title = match (range.len(), detail.bytes.len() < detail.len as usize) {
             (_, true) => format!("first {} of {} bytes", detail.bytes.len(), detail.len),
             (0, false) => format!("{} bytes", detail.len),
-            (1, false) => format!("byte {} of {}", range.start, detail.len),
-            (_, false) => format!("bytes {}–{} of {}", range.start, range.end - 1, detail.len),
+            // as the offsets beside the bytes
+            (1, false) => format!("byte 0x{:X} of {}", range.start, detail.len),
+            (_, false) => format!("bytes 0x{:X}–0x{:X} of {}", range.start, range.end - 1, detail.len),
         };
         let body = titled(buffer, layout.bytes, &title, bytes_focus);
         view.areas[2].set(body);
@@ -205,8 +206,9 @@ fn title(view: &Records, reel: &Reel) -> String {
         (false, false) => " so far",
     };
     let at = listing.selected_record().map(|n| format!("{} of ", n + 1)).unwrap_or_default();
-    let filter = if listing.text.is_empty() { String::new() } else { format!("  & {}", listing.text) };
-    format!("{}: {at}{records} records{so_far} {from}{filter}", word(reel.role))
+    // with a filter, what it is matters more than where the list begins
+    let which = if listing.text.is_empty() { from } else { format!("& {}", listing.label) };
+    format!("{}: {at}{records} records{so_far} {which}", word(reel.role))
 }
 
 fn record(

@@ -22,7 +22,7 @@ use super::{Context, Prompt, Shared, View};
 use crate::dump::browse::{Index, NoticeKind, RowKind, SharedIndex, look};
 use crate::dump::expr::Filter;
 use crate::facts::Role;
-use crate::pg::Lsn;
+use crate::pg::{Fork, Lsn};
 use crate::tui::action::Action;
 use crate::tui::app::Go;
 use crate::tui::jobs::{Answer, Slot};
@@ -61,13 +61,15 @@ struct Listing {
     filter: Option<Arc<Filter>>,
     /// The filter as text; empty for all.
     text: String,
+    /// What it lets through, in words.
+    label: String,
     list: List,
     /// Number of the first record that was read, and the rows from there on.
     ready: (usize, Vec<Row>),
     /// The record that is shown whole, by its number.
     detail: Option<(usize, Detail)>,
-    /// A record that is to be selected once it was found.
-    goto: Option<Lsn>,
+    /// A record that is to be selected once it was found, and whether to say so if it is not there.
+    goto: Option<(Lsn, bool)>,
     /// The user did not want to wait for all of it.
     stopped: bool,
 }
@@ -253,7 +255,7 @@ impl Records {
     fn missing(&self) -> (Option<Lsn>, Option<(usize, usize)>, Option<usize>) {
         let listing = self.listing();
         let index = look(&listing.index);
-        if let Some(lsn) = listing.goto.filter(|lsn| index.covers(*lsn)) {
+        if let Some((lsn, _)) = listing.goto.filter(|(lsn, _)| index.covers(*lsn)) {
             return (Some(lsn), None, None);
         }
         let records = index.records();
@@ -278,17 +280,17 @@ impl Records {
         let rows = look(&self.listing().index).rows();
         let listing = self.listing_mut();
         if let Some(located) = read.located {
-            let wanted = listing.goto.take();
+            let (wanted, tell) = listing.goto.take().unwrap_or_default();
             match located {
                 Some((record, lsn)) => {
                     let row = look(&listing.index).row_of(record);
                     listing.list.select(row, rows);
-                    if wanted.is_some_and(|wanted| wanted != lsn) {
-                        let wanted = wanted.unwrap_or(lsn);
+                    if tell && wanted != lsn {
                         context.say(format!("no record begins at {wanted} here; the next one is selected"));
                     }
                 }
-                None => context.say(format!("no record at {} or behind it here", wanted.unwrap_or_default())),
+                None if tell => context.say(format!("no record at {wanted} or behind it here")),
+                None => {}
             }
         }
         if let Some(ready) = read.rows {
@@ -382,7 +384,7 @@ impl Records {
         self.detail_changed();
     }
 
-    fn set_filter(&mut self, text: &str, context: &mut Context<'_>) -> Result<(), String> {
+    fn set_filter(&mut self, text: &str, label: &str, context: &mut Context<'_>) -> Result<(), String> {
         let text = text.trim();
         if text.is_empty() {
             self.drop_filter();
@@ -395,7 +397,8 @@ impl Records {
             let listing = Listing {
                 filter: Some(Arc::new(filter)),
                 text: text.to_owned(),
-                goto: at,
+                label: label.trim().to_owned(),
+                goto: at.map(|lsn| (lsn, false)),
                 ..Listing::default()
             };
             self.side_mut().filtered = Some(listing);
@@ -404,28 +407,38 @@ impl Records {
         Ok(())
     }
 
-    fn follow(&mut self, text: Option<String>, context: &mut Context<'_>) {
-        if let Some(text) = text
-            && let Err(why) = self.set_filter(&text, context)
+    fn follow(&mut self, followed: Option<(String, String)>, context: &mut Context<'_>) {
+        if let Some((text, label)) = followed
+            && let Err(why) = self.set_filter(&text, &label, context)
         {
             context.say(why);
         }
     }
 
-    /// The filter for the block reference that is selected among the fields, else the first one.
-    fn block_filter(&self) -> Option<String> {
+    /// The filter for the block reference that is selected among the fields, else the first one; and in words.
+    fn block_filter(&self) -> Option<(String, String)> {
         let row = self.listing().selected_row()?;
         let chosen =
             self.detail().and_then(|d| self.fields.block(&d.tree)).filter(|_| self.pane != Pane::List);
-        let block = row.blocks.iter().find(|b| chosen.is_none_or(|id| b.0 == id)).or(row.blocks.first())?;
-        Some(format!("rel = {} and fork = {} and block = {}", block.1, block.2.name(), block.3))
+        let (_, rel, fork, block) =
+            row.blocks.iter().find(|b| chosen.is_none_or(|id| b.0 == id)).or(row.blocks.first())?;
+        let reel = self.side().reel.as_ref()?.as_ref().ok()?;
+        let name = reel.names.describe(*rel);
+        let label = match fork {
+            Fork::Main => format!("block {block} of {name}"),
+            fork => format!("block {block} of {name}, fork {}", fork.name()),
+        };
+        Some((format!("rel = {rel} and fork = {} and block = {block}", fork.name()), label))
     }
 
-    fn transaction_filter(&self) -> Option<String> {
+    fn transaction_filter(&self) -> Option<(String, String)> {
         let row = self.listing().selected_row().filter(|row| row.xid != 0)?;
         Some(match row.top.filter(|top| *top != row.xid) {
-            Some(top) => format!("top = {top} or xid = {}", row.xid),
-            None => format!("top = {}", row.xid),
+            Some(top) => (
+                format!("top = {top} or xid = {}", row.xid),
+                format!("transaction {top} and its part {}", row.xid),
+            ),
+            None => (format!("top = {}", row.xid), format!("transaction {}", row.xid)),
         })
     }
 
@@ -439,7 +452,7 @@ impl Records {
     }
 
     fn goto(&mut self, lsn: Lsn) {
-        self.listing_mut().goto = Some(lsn);
+        self.listing_mut().goto = Some((lsn, true));
     }
 
     fn search(&mut self, forward: bool, context: &mut Context<'_>) {
@@ -597,7 +610,7 @@ impl View for Records {
         }
         self.source = side == Role::Source;
         self.pane = Pane::List;
-        self.follow(Some(filter), context);
+        self.follow(Some((filter.clone(), filter)), context);
         if let Some(lsn) = lsn {
             self.goto(lsn);
         }
@@ -665,7 +678,7 @@ impl View for Records {
 
     fn entered(&mut self, prompt: Prompt, text: &str, context: &mut Context<'_>) -> Result<(), String> {
         match prompt {
-            Prompt::Filter => self.set_filter(text, context)?,
+            Prompt::Filter => self.set_filter(text, text, context)?,
             Prompt::Search if !text.is_empty() => {
                 self.query = Some(Query::new(text));
                 self.search(true, context);
