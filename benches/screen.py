@@ -24,7 +24,7 @@ class Screen:
         self.began = time.monotonic()
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
-            os.environ["TERM"] = "xterm-256color"
+            os.environ.update(TERM="xterm-256color", LC_ALL="C.UTF-8")
             os.execv(command[0], command)
         fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.seen = b""
@@ -100,7 +100,7 @@ def main():
     screen.seen = b""
     screen.send(b"5")
     began = time.monotonic()
-    screen.wait(b"so far", 10)
+    screen.wait(b"record at", 10)
     took = []
     while True:
         # nothing else brings the sign of a mark, and a letter that is typed

@@ -35,7 +35,7 @@ const VIEWS: [(&str, &str); 9] = [
     ("finding", "\r"),
     ("control", "2jjjjjjj"),
     ("timelines", "3"),
-    ("blocks", "4"),
+    ("blocks", "4/public.acct\r\t"),
     ("records", "5"),
     ("lost", "6"),
     ("plan", "7"),
