@@ -100,7 +100,10 @@ def main():
     screen.seen = b""
     screen.send(b"5")
     began = time.monotonic()
-    screen.wait(b"record at", 10)
+    screen.wait(b"description", 10)
+    # behind the line of the divergence
+    screen.send(b"jjj")
+    screen.drain(0.05)
     took = []
     while True:
         # nothing else brings the sign of a mark, and a letter that is typed

@@ -96,6 +96,30 @@ impl Executor for Stopped {
     }
 }
 
+/// The real one, while a server seems to write WAL that is watched.
+struct Disturbed(RealExecutor, PathBuf);
+
+impl Executor for Disturbed {
+    fn execute(&self, command: &Command, progress: &Progress) -> Ended {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    if progress.phase() == Phase::Watching {
+                        std::thread::sleep(std::time::Duration::from_secs(3));
+                        fs::write(&self.1, "written").unwrap();
+                        return;
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+            });
+            let ended = self.0.execute(command, progress);
+            over.store(true, Ordering::Relaxed);
+            ended
+        })
+    }
+}
+
 fn open(place: &Path, stops: bool) -> Robot {
     let real = || RealExecutor { threads: 1, undo_dir: Some(place.to_owned()) };
     let options = Options {
@@ -117,15 +141,14 @@ fn open(place: &Path, stops: bool) -> Robot {
     robot
 }
 
-#[test]
-fn carried_out_stopped_resumed_and_undone_on_a_copy() {
-    let test = "real::carried_out_stopped_resumed_and_undone_on_a_copy";
+/// Does it on a copy of a bundled pair, as root in a process of another user.
+fn on_a_copy(test: &str, name: &str, act: fn(&Path)) {
     if let Some(place) = std::env::var_os(CHILD) {
-        return journey(Path::new(&place));
+        return act(Path::new(&place));
     }
     let scratch = tempfile::Builder::new().prefix("forkpoint-test-").tempdir().unwrap();
-    unpack("basic-18", scratch.path());
-    let Some((uid, gid)) = other_user() else { return journey(&scratch.path().canonicalize().unwrap()) };
+    unpack(name, scratch.path());
+    let Some((uid, gid)) = other_user() else { return act(&scratch.path().canonicalize().unwrap()) };
     for path in entries(scratch.path()) {
         std::os::unix::fs::lchown(&path, Some(uid), Some(gid)).unwrap();
     }
@@ -134,9 +157,8 @@ fn carried_out_stopped_resumed_and_undone_on_a_copy() {
     let programs = tempfile::Builder::new().prefix("forkpoint-test-").tempdir().unwrap();
     chown(programs.path(), Some(uid), Some(gid)).unwrap();
     let program = programs.path().join("test");
-    assert!(
-        Process::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status().unwrap().success()
-    );
+    let copied = Process::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status().unwrap();
+    assert!(copied.success());
     let output = Process::new(&program)
         .args([test, "--exact", "--nocapture"])
         .env(CHILD, scratch.path().canonicalize().unwrap())
@@ -147,6 +169,45 @@ fn carried_out_stopped_resumed_and_undone_on_a_copy() {
         .unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && out.contains("1 passed"), "{}\n{out}{err}", output.status);
+}
+
+#[test]
+fn carried_out_stopped_resumed_and_undone_on_a_copy() {
+    on_a_copy("real::carried_out_stopped_resumed_and_undone_on_a_copy", "basic-18", journey);
+}
+
+#[test]
+fn a_target_that_was_not_shut_down_is_watched() {
+    on_a_copy("real::a_target_that_was_not_shut_down_is_watched", "crashed-target", watched);
+}
+
+fn watched(place: &Path) {
+    let target = place.join("target");
+    let before = tree(&target);
+    let words = "Xtarget<Enter>stopped<Enter>";
+    // something writes WAL meanwhile
+    let file = target.join("pg_wal/000000010000000000000099");
+    let mut robot = open(place, false);
+    let real = RealExecutor { threads: 1, undo_dir: Some(place.to_owned()) };
+    robot.carries_out = Some(Arc::new(Disturbed(real, file.clone())));
+    // the whole sentence, whatever the width makes of it
+    let told = robot.keys(words).keys("y").copied.pop().unwrap();
+    assert!(told.contains("changed while it was watched: a server runs on it"), "{told}");
+    fs::remove_file(&file).unwrap();
+    let mut robot = open(place, false);
+    let begin = std::time::Instant::now();
+    robot.keys(words).shows("is finished");
+    assert!(begin.elapsed().as_secs() >= 10);
+    assert_ne!(tree(&target), before);
+    robot.keys("Utarget<Enter>").shows("is what it was before the rewind");
+    let after = tree(&target);
+    // the file that came and went left its trace in the directory's time
+    let but_wal = |tree: &BTreeMap<PathBuf, Seen>| {
+        let mut tree = tree.clone();
+        tree.remove(Path::new("pg_wal"));
+        tree
+    };
+    assert_same(&but_wal(&after), &but_wal(&before));
 }
 
 fn journey(place: &Path) {
