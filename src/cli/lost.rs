@@ -13,7 +13,7 @@ use super::folder::Folder;
 use super::output::Output;
 use crate::diagnosis::engine;
 use crate::facts::{Facts, Relation};
-use crate::lost::{Conflicts, Filter, Lost, LostError, cut_short, lost};
+use crate::lost::{Conflicts, Filter, Lost, LostError, is_cut_short, lost};
 use crate::report::lost::{csv, jsonl, sql, text};
 
 /// Arguments of `forkpoint lost`.
@@ -157,7 +157,7 @@ fn conflicts(
 
 /// The answer is one where the target's WAL was read to its end, or nothing is lost.
 fn status(facts: &Facts, console: &Console) -> u8 {
-    if (facts.target_scan.is_some() && cut_short(facts).is_none())
+    if (facts.target_scan.is_some() && !is_cut_short(facts))
         || matches!(facts.relation, Relation::SamePosition | Relation::TargetBehind)
     {
         return exit::DONE;

@@ -73,24 +73,21 @@ struct Looked {
 
 /// With two directories and no subcommand, the screen is meant: the arguments with `tui` put in.
 pub fn arguments(args: Vec<OsString>) -> Vec<OsString> {
-    let mut at = 1;
-    while let Some(arg) = args.get(at) {
-        match arg.to_str() {
-            Some("--color") => at += 2,
-            Some("-q" | "--quiet" | "-v" | "--verbose" | "-qv" | "-vq") => at += 1,
-            Some(text) if text.starts_with("--color=") => at += 1,
-            Some(text) if text.starts_with('-') => return args,
-            _ => break,
+    let known = super::args::command();
+    let mut rest = args.iter().skip(1);
+    while let Some(arg) = rest.next() {
+        if arg == "--color" {
+            rest.next();
+        } else if known.find_subcommand(arg).is_some() || arg == "help" {
+            return args;
+        } else if !arg.as_encoded_bytes().starts_with(b"-")
+            && (Path::new(arg).is_dir() || arg.as_encoded_bytes().contains(&b'/'))
+        {
+            let mut args = args;
+            args.insert(1, "tui".into());
+            return args;
         }
     }
-    let Some(first) = args.get(at) else { return args };
-    let known = super::args::command();
-    let is_path = Path::new(first).is_dir() || first.as_encoded_bytes().contains(&b'/');
-    if !is_path || known.find_subcommand(first).is_some() {
-        return args;
-    }
-    let mut args = args;
-    args.insert(at, "tui".into());
     args
 }
 

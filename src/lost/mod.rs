@@ -42,7 +42,7 @@ use crate::facts::Facts;
 use crate::facts::gather::{DiagnoseError, Options, input};
 use crate::facts::open::{Opened, open_side};
 use crate::facts::reading::WithOther;
-use crate::facts::{Divergence, Relation, Role, SideScan};
+use crate::facts::{Divergence, Loss, Relation, Role, SideScan};
 use crate::names::{BlockSource, DiskBlocks};
 use crate::pg::catalog::oid::PG_DATABASE;
 use crate::pg::relfile::GLOBAL_TABLESPACE;
@@ -293,6 +293,11 @@ pub fn cut_short(facts: &Facts) -> Option<String> {
     ))
 }
 
+/// There may be more lost transactions than the target's readable WAL shows: it ends early, or a part of it is missing.
+pub fn is_cut_short(facts: &Facts) -> bool {
+    cut_short(facts).is_some() || matches!(facts.loss, Some(Loss::AtLeast { .. }))
+}
+
 struct Work<'a> {
     facts: &'a Facts,
     filter: &'a Filter,
@@ -475,7 +480,7 @@ impl Work<'_> {
             gone_databases: databases.values().filter(|db| db.is_gone).map(|db| db.name.clone()).collect(),
             sequences,
             unseen: self.unseen,
-            cut_short: cut_short(facts).is_some(),
+            cut_short: is_cut_short(facts),
             chosen: !self.filter.tables.is_empty() || !self.filter.xids.is_empty(),
             next_xid,
             settings: Settings { major, time_zone: TimeZone::UTC },

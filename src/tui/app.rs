@@ -120,8 +120,6 @@ pub struct App {
     pub said: Option<String>,
     /// The mouse is taken.
     pub mouse: bool,
-    /// Why there is no diagnosis.
-    pub failed: Option<String>,
     /// Work that runs.
     pub jobs: Jobs,
     /// Ctrl-C was pressed when nothing could be stopped.
@@ -146,7 +144,6 @@ impl App {
             overlay: None,
             said: None,
             mouse,
-            failed: None,
             jobs: Jobs::default(),
             cancelled: false,
             body: std::cell::Cell::default(),
@@ -226,7 +223,7 @@ impl App {
                 if let Some(bug) = bug {
                     let text = format!("a bug in {slot:?}: {bug}; please report it");
                     if slot == Slot::Diagnosis {
-                        self.failed = Some(text.clone());
+                        self.shared.failed = Some(text.clone());
                     }
                     self.said = Some(text);
                 }
@@ -280,7 +277,7 @@ impl App {
                 self.show(view)
             }
             Ok(Diagnosed::Failed(text)) => {
-                self.failed = Some(text);
+                self.shared.failed = Some(text);
                 Vec::new()
             }
             Err(_) => Vec::new(),
@@ -420,7 +417,7 @@ impl App {
         for slot in slots {
             self.jobs.stop(slot);
             if slot == Slot::Diagnosis {
-                self.failed = Some("The diagnosis was stopped. Start again to have one.".into());
+                self.shared.failed = Some("The diagnosis was stopped. Start again to have one.".into());
             }
             if let Some(view) = of_slot(slot) {
                 effects.extend(self.with(view, |v, c| v.ended(slot, c)).1);
@@ -494,7 +491,10 @@ impl App {
         if let Some(effects) = self.bug(name) {
             return effects;
         }
-        let found = BINDINGS.iter().find(|b| b.name == name || matches!((b.name, name), ("quit", "q")));
+        let name = if name == "q" { "quit" } else { name };
+        let whole = BINDINGS.iter().find(|b| b.name == name);
+        let found =
+            whole.or_else(|| complete(name).and_then(|name| BINDINGS.iter().find(|b| b.name == name)));
         match found {
             Some(binding) if binding.scope.holds(self.view) => self.act(binding.action),
             Some(binding) => {

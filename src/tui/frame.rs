@@ -12,6 +12,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Widget};
 
 use super::action::{Action, ViewId};
 use super::app::{App, Ask, Overlay};
@@ -35,7 +36,7 @@ pub fn draw(app: &App, buffer: &mut Buffer) {
     let area = *buffer.area();
     buffer.reset();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
-        let text = format!("{}x{} is too small: 40x10 at least", area.width, area.height);
+        let text = format!("too small: needs 40x10, has {}x{}", area.width, area.height);
         put(buffer, area, 0, &Line::raw(text));
         return;
     }
@@ -67,11 +68,11 @@ pub fn draw(app: &App, buffer: &mut Buffer) {
             Span::styled("▌", DIM),
         ]);
         put(buffer, status, 0, &line);
-        let hint = match error {
-            Some(error) => span(format!("✗ {error}"), BAD),
-            None => Span::styled("Enter takes it, Esc leaves", DIM),
-        };
-        put(buffer, footer, 0, &Line::from(hint));
+        if let Some(error) = error {
+            let above = Rect { y: status.y - 1, ..status };
+            upwards(buffer, above, &Para::new(format!("✗ {error}"), BAD).indented(2));
+        }
+        put(buffer, footer, 0, &Line::styled("Enter takes it, Esc leaves", DIM));
     } else {
         say(app, buffer, status);
         keys(app, buffer, footer);
@@ -106,7 +107,7 @@ fn title(app: &App, buffer: &mut Buffer, area: Rect) {
         let (sign, style) = sign(picture);
         spans.push(Span::styled(format!("{sign} "), style));
         spans.push(span(verdict(picture), style));
-    } else if let Some(failed) = &app.failed {
+    } else if let Some(failed) = &shared.failed {
         spans.push(span(format!("✗ {failed}"), BAD));
     }
     put(buffer, area, 0, &Line::from(spans));
@@ -201,11 +202,21 @@ fn say(app: &App, buffer: &mut Buffer, area: Rect) {
     if !parts.is_empty() {
         parts.push("Ctrl-C stops".into());
     }
-    let line = match &app.said {
-        Some(said) => span(said, STRONG),
-        None => span(parts.join("  "), style),
-    };
-    put(buffer, area, 0, &Line::from(line));
+    match &app.said {
+        Some(said) => upwards(buffer, area, &Para::new(said, STRONG)),
+        None => put(buffer, area, 0, &Line::from(span(parts.join("  "), style))),
+    }
+}
+
+/// Draws a text that ends in this row, over the rows above it as far as it needs them.
+fn upwards(buffer: &mut Buffer, area: Rect, para: &Para) {
+    let lines = para.lines(area.width as usize);
+    let rows = (lines.len() as u16).min(area.y.saturating_sub(TABS_ROW));
+    let over = Rect { y: area.y + 1 - rows.max(1), height: rows, ..area };
+    Clear.render(over, buffer);
+    for (row, line) in lines.iter().take(rows as usize).enumerate() {
+        put(buffer, over, row as u16, line);
+    }
 }
 
 /// The keys that mean something here, as many as fit; grey where they do nothing now.
@@ -226,7 +237,13 @@ fn keys(app: &App, buffer: &mut Buffer, area: Rect) {
         BINDINGS.iter().filter(here).filter(|b| always.contains(&b.action)).map(item).collect();
     let mut room = (area.width as usize).saturating_sub(last.iter().map(|i| i.1).sum());
     let mut spans = Vec::new();
-    for (item, width) in BINDINGS.iter().filter(here).filter(|b| !always.contains(&b.action)).map(item) {
+    // what does something now comes first
+    let (on, off): (Vec<_>, Vec<_>) = BINDINGS
+        .iter()
+        .filter(here)
+        .filter(|b| !always.contains(&b.action))
+        .partition(|b| app.refuses(b.action).is_none());
+    for (item, width) in on.into_iter().chain(off).map(item) {
         if width > room {
             continue;
         }
@@ -256,9 +273,11 @@ fn question(ask: &Ask, typed: &str, buffer: &mut Buffer, body: Rect) {
     let bar = "─".repeat(width as usize - 2);
     put(buffer, area, 0, &Line::styled(format!("┌{bar}┐"), WARN));
     let room = height.saturating_sub(2);
-    // the end is what is typed
-    let skip = lines.len().saturating_sub(room as usize);
-    for (row, line) in lines.iter().skip(skip).enumerate() {
+    // where there is no room for all of it: what would happen, and what is typed
+    let end = lines.len().saturating_sub(2);
+    let gone = (room as usize).saturating_sub(2).min(end)..end;
+    let shown = lines.iter().enumerate().filter(|(n, _)| !gone.contains(n)).map(|(_, line)| line);
+    for (row, line) in shown.take(room as usize).enumerate() {
         let row = row as u16 + 1;
         put(buffer, area, row, &Line::styled(format!("│{}│", " ".repeat(width as usize - 2)), WARN));
         put(buffer, Rect { x: area.x + 2, width: width - 4, ..area }, row, line);

@@ -8,7 +8,7 @@ use tui_input::Input;
 
 use super::action::{Action, ViewId};
 use super::app::edit;
-use super::keymap::{BINDINGS, Binding};
+use super::keymap::{BINDINGS, Binding, Scope};
 use super::look::{CODE, DIM, PLAIN};
 use super::widget::list::List;
 use super::widget::pane::{clean, fit, put, put_row, titled};
@@ -24,7 +24,7 @@ pub struct Help {
 }
 
 impl Help {
-    /// The bindings of this view that match, this view's own first.
+    /// The bindings that match, those that hold in this view first.
     fn rows(&self, view: ViewId) -> Vec<&'static Binding> {
         let wanted = self.input.value().to_lowercase();
         let matches = |b: &&Binding| {
@@ -32,7 +32,8 @@ impl Help {
                 || b.name.contains(&wanted)
                 || b.keys.iter().any(|key| key.name().to_lowercase() == wanted)
         };
-        BINDINGS.iter().filter(|b| b.scope.holds(view)).filter(matches).collect()
+        let here = BINDINGS.iter().filter(|b| b.scope.holds(view));
+        here.chain(BINDINGS.iter().filter(|b| !b.scope.holds(view))).filter(matches).collect()
     }
 
     /// Takes a key; true: the help is to be closed.
@@ -59,7 +60,7 @@ impl Help {
     /// Draws it over the body.
     pub fn draw(&self, buffer: &mut Buffer, area: Rect, view: ViewId) {
         let rows = self.rows(view);
-        let title = format!("Keys in {}: type to search, Esc closes", view.title());
+        let title = format!("Keys, those of {} first: type to search, Esc closes", view.title());
         let body = titled(buffer, area, &title, true);
         let search = Line::from(vec![
             Span::styled("search: ", DIM),
@@ -76,14 +77,20 @@ impl Help {
             let keys: Vec<_> = binding.keys.iter().map(|key| key.name()).collect();
             let name = if wide { fit(&format!(":{}", binding.name), 21) } else { String::new() };
             let text = Line::from(vec![
-                Span::styled(fit(&keys.join(" "), 16), CODE),
+                Span::styled(fit(&keys.join(" "), 18), CODE),
                 Span::styled(name, DIM),
-                Span::styled(binding.help, PLAIN),
+                Span::styled(binding.help, if binding.scope.holds(view) { PLAIN } else { DIM }),
             ]);
             put_row(buffer, list, line as u16, &text, index == self.list.selected(), true);
         }
         if let Some(binding) = rows.get(self.list.selected()).filter(|_| !wide) {
-            let name = Line::styled(format!("command :{}", binding.name), DIM);
+            let place = match binding.scope {
+                Scope::Everywhere => String::new(),
+                Scope::In(views) => {
+                    format!(", in {}", views.iter().map(|v| v.title()).collect::<Vec<_>>().join(", "))
+                }
+            };
+            let name = Line::styled(format!("command :{}{place}", binding.name), DIM);
             put(buffer, rest, list.height, &name);
         }
         if rows.is_empty() {

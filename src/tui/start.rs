@@ -86,6 +86,7 @@ pub enum Diagnosed {
 pub fn app(start: Start) -> App {
     let Start { what, read_only, mouse, folder, .. } = start;
     let mut shared = Shared {
+        failed: None,
         pair: None,
         diagnosis: None,
         picture: None,

@@ -162,6 +162,7 @@ fn on_a_copy(test: &str, name: &str, act: fn(&Path)) {
     let output = Process::new(&program)
         .args([test, "--exact", "--nocapture"])
         .env(CHILD, scratch.path().canonicalize().unwrap())
+        .env(crate::robot::FOLDER, programs.path())
         .uid(uid)
         .gid(gid)
         .current_dir("/")

@@ -16,20 +16,34 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-/// Frames show paths: all tests work in one scratch directory, and name what is in it.
-static PLACE: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
-    let place = tempfile::Builder::new().prefix("forkpoint-screen-").tempdir().unwrap();
-    std::env::set_current_dir(place.path()).unwrap();
+/// The directory of a test that another user's process runs, which may not write where the build lies.
+pub const FOLDER: &str = "FORKPOINT_SCREEN_FOLDER";
+
+/// Frames show paths: all tests work in one directory, and name what is in it. It stays, so that pairs are unpacked once;
+/// what an earlier run exported goes.
+static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let given = std::env::var_os(FOLDER).map(PathBuf::from);
+    let place = given.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("screen"));
+    std::fs::create_dir_all(&place).unwrap();
+    for entry in std::fs::read_dir(&place).unwrap().map(Result::unwrap) {
+        if entry.file_name().to_string_lossy().starts_with("forkpoint-") {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    std::env::set_current_dir(&place).unwrap();
     place
 });
 
 /// A bundled pair, unpacked once; its directories are `NAME/target` and `NAME/source`.
 pub fn pair(name: &str) -> PathBuf {
     static UNPACKED: Mutex<()> = Mutex::new(());
-    let place = PLACE.path();
     let _one_at_a_time = UNPACKED.lock().unwrap();
-    if !place.join(name).exists() {
-        unpack(name, &place.join(name));
+    let whole = PLACE.join(name);
+    if !whole.exists() {
+        let half = PLACE.join(format!("{name}.half"));
+        let _ = std::fs::remove_dir_all(&half);
+        unpack(name, &half);
+        std::fs::rename(&half, &whole).unwrap();
     }
     PathBuf::from(name)
 }
@@ -91,7 +105,7 @@ impl Robot {
 
     pub fn start(what: What, size: (u16, u16), read_only: bool) -> Self {
         let look = Look { color: true, unicode: true };
-        let start = Start { what, read_only, look, mouse: true, folder: PLACE.path().to_owned() };
+        let start = Start { what, read_only, look, mouse: true, folder: PLACE.clone() };
         let (executor, copied) = (Arc::default(), Vec::new());
         Self { app: start::app(start), executor, copied, quit: false, carries_out: None, look, size }
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Context, Prompt, Shared, View};
 use crate::report::dto;
 use crate::tui::action::Action;
-use crate::tui::look::{CODE, DIM, MATCH, PLAIN, STRONG, WARN};
+use crate::tui::look::{CODE, MATCH, PLAIN, STRONG, WARN};
 use crate::tui::saved::Picture;
 use crate::tui::widget::list::List;
 use crate::tui::widget::pane::{fit, put, put_row, titled};
@@ -308,7 +308,7 @@ impl View for Control {
 
     fn draw(&self, buffer: &mut Buffer, area: Rect, shared: &Shared) {
         let Some(picture) = &shared.picture else {
-            put(buffer, area, 0, &Line::styled("The control files are being read.", DIM));
+            Scroll::default().draw(buffer, area, &[Para::new(shared.without_picture(), PLAIN)]);
             return;
         };
         let rows = rows(picture);

@@ -36,6 +36,8 @@ pub struct Shared {
     pub picture: Option<Arc<Picture>>,
     /// A stored plan that is looked at.
     pub plan: Option<Arc<crate::plan::Plan>>,
+    /// Why there is no diagnosis.
+    pub failed: Option<String>,
     /// Carrying out is removed.
     pub read_only: bool,
     /// Why this user can carry nothing out.
@@ -44,6 +46,29 @@ pub struct Shared {
     pub undo_dir: Option<PathBuf>,
     /// Where exports go: the directory in which the program was started.
     pub folder: PathBuf,
+}
+
+impl Shared {
+    /// The verdict, where it is not that the target is to be rewound: not to be overlooked before a plan is carried out.
+    pub fn doubt(&self) -> Option<String> {
+        let verdict = &self.picture.as_ref()?.verdict;
+        let sure = verdict.action == "rewind" && verdict.blocked_by.is_empty();
+        (!sure).then(|| format!("The report says: {}", verdict.line))
+    }
+
+    /// What is said in place of a report that is not there.
+    pub fn without_picture(&self) -> String {
+        match (&self.failed, &self.plan) {
+            (Some(failed), _) => format!(
+                "✗ There is no diagnosis: {failed} If a rewind of the target was interrupted, 7 says so and goes on with it or \
+                 puts the target back; forkpoint status TARGET says the same."
+            ),
+            (None, Some(_)) => "This is a stored plan: 7 shows it.".into(),
+            (None, None) => {
+                "Reading both directories; what is known is shown as it comes. Nothing is written.".into()
+            }
+        }
+    }
 }
 
 /// What a view may do beside changing its own state.

@@ -55,23 +55,28 @@ fn severity(severity: &str) -> (&'static str, Style) {
 }
 
 impl Row<'_> {
-    fn line(&self) -> Line<'static> {
+    fn line(&self, width: usize) -> Line<'static> {
         match self {
             Self::Finding(f) => {
                 let (sign, style) = severity(&f.severity);
                 Line::from(vec![
                     Span::styled(format!("{sign} "), style),
                     span(fit(&f.code, 5), CODE),
-                    span(&f.title, PLAIN),
+                    Span::styled(fit(&f.title, width.saturating_sub(7)), PLAIN),
                 ])
             }
-            Self::Step(n, text) => {
-                Line::from(vec![Span::styled(format!("{n}. "), STRONG), span(first_line(text), PLAIN)])
+            Self::Step(n, text) => Line::from(vec![
+                Span::styled(format!("{n}. "), STRONG),
+                Span::styled(fit(first_line(text), width.saturating_sub(3)), PLAIN),
+            ]),
+            Self::Route(text) => {
+                let text = Span::styled(fit(first_line(text), width.saturating_sub(3)), PLAIN);
+                Line::from(vec![Span::styled("or ", DIM), text])
             }
-            Self::Route(text) => Line::from(vec![Span::styled("or ", DIM), span(first_line(text), PLAIN)]),
-            Self::Unseen(unseen) => {
-                Line::from(vec![Span::styled("? ", WARN), span(format!("not seen: {}", unseen.what), PLAIN)])
-            }
+            Self::Unseen(unseen) => Line::from(vec![
+                Span::styled("? ", WARN),
+                Span::styled(fit(&format!("not seen: {}", unseen.what), width.saturating_sub(2)), PLAIN),
+            ]),
         }
     }
 
@@ -163,9 +168,16 @@ fn figures(picture: &Picture) -> Vec<(&'static str, String)> {
     let mut out = vec![("commits lost", lost)];
     if picture.records.0.is_some() {
         let blocks = words::count(after);
-        out.push(("blocks changed since", format!("{blocks} in {touched} relation forks")));
+        out.push(("blocks changed", format!("{blocks} in {touched} relation forks after the divergence")));
         let copy = picture.relations.iter().map(|r| union(&r.target)).sum::<u64>();
-        out.push(("blocks to copy", format!("{} = {}", words::count(copy), words::block_bytes(copy))));
+        out.push((
+            "blocks to copy",
+            format!(
+                "at most {} = {}; the plan (7) says exactly",
+                words::count(copy),
+                words::block_bytes(copy)
+            ),
+        ));
     }
     if let Some(follow) = &picture.wal.follow {
         let holes = follow.holes.len();
@@ -256,11 +268,7 @@ impl View for Overview {
 
     fn draw(&self, buffer: &mut Buffer, area: Rect, shared: &Shared) {
         let Some(picture) = &shared.picture else {
-            let text = if shared.plan.is_some() {
-                "This is a stored plan: 7 shows it."
-            } else {
-                "Reading both directories; what is known is shown as it comes. Nothing is written."
-            };
+            let text = shared.without_picture();
             Scroll::default().draw(buffer, area, &[Para::new(text, PLAIN)]);
             return;
         };
@@ -300,13 +308,17 @@ impl View for Overview {
                 }
             }
         }
-        let errors = picture.findings.iter().filter(|f| f.severity == "error").count();
-        let title = format!("{} findings, {errors} in the way; then what to do", picture.findings.len());
+        let findings = words::counted(picture.findings.len() as u64, "finding");
+        let seen = self.list.window(rows.len(), rest.height.saturating_sub(1) as usize);
+        let part = format!("{}–{} of {}", seen.start + 1, seen.end, rows.len());
+        let title =
+            format!("{findings}, {} in the way; then what to do ({part})", picture.verdict.blocked_by.len());
         let list = titled(buffer, rest, &title, true);
         self.drawn.set(list);
-        for (row, index) in self.list.window(rows.len(), list.height as usize).enumerate() {
+        for (row, index) in seen.enumerate() {
             if let Some(item) = rows.get(index) {
-                put_row(buffer, list, row as u16, &item.line(), index == self.list.selected(), true);
+                let line = item.line(list.width as usize);
+                put_row(buffer, list, row as u16, &line, index == self.list.selected(), true);
             }
         }
     }

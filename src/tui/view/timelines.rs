@@ -15,7 +15,7 @@ use crate::tui::frame::path;
 use crate::tui::look::{BAD, CODE, DIM, MATCH, PLAIN, STRONG, WARN};
 use crate::tui::saved::Picture;
 use crate::tui::widget::list::List;
-use crate::tui::widget::pane::{put, put_row, span, titled};
+use crate::tui::widget::pane::{put_row, span, titled};
 use crate::tui::widget::prose::{Para, Scroll};
 
 /// The third view.
@@ -201,7 +201,9 @@ fn branch(
     }
     for file in &node.files {
         detail.push(Para::new("History file ", DIM).with(&file.place, CODE));
-        detail.extend(file.lines.iter().map(|l| Para::new(format!("  {l}"), PLAIN).indented(4)));
+        detail.extend(
+            file.lines.iter().map(|l| Para::new(format!("  {}", l.replace('\t', "  ")), PLAIN).indented(4)),
+        );
     }
     rows.push(Row { line, detail });
     if let Some(c) =
@@ -342,7 +344,7 @@ impl View for Timelines {
 
     fn draw(&self, buffer: &mut Buffer, area: Rect, shared: &Shared) {
         let Some(picture) = &shared.picture else {
-            put(buffer, area, 0, &Line::styled("The histories are being read.", DIM));
+            Scroll::default().draw(buffer, area, &[Para::new(shared.without_picture(), PLAIN)]);
             return;
         };
         let rows = rows(picture);

@@ -19,6 +19,7 @@ pub fn carry_out(view: &PlanView, context: &mut Context<'_>) {
     let Some(plan) = &view.plan else { return };
     let target = plan.target.path.as_path();
     let mut lines = question::lines(plan, target);
+    lines.extend(context.shared.doubt());
     let name = store_name(target);
     let store = match &context.shared.undo_dir {
         Some(dir) => dir.join(name),

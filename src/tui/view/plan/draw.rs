@@ -221,6 +221,9 @@ fn head(view: &PlanView, plan: &Plan, shared: &Shared) -> Vec<Para> {
         };
         paras.push(Para::new("! ", WARN).with(text, STRONG));
     }
+    if let Some(doubt) = shared.doubt() {
+        paras.push(Para::new("✗ ", BAD).with(doubt, BAD));
+    }
     let refusals = plan.refusals().count() as u64;
     let n = |n| words::counted(n, "committed transaction");
     let lost = match (plan.loss.commits, plan.loss.at_least) {
