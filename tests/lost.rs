@@ -923,3 +923,22 @@ fn wal_that_breaks_off_is_told() {
     let none = forkpoint(&["--table", "public.nowhere"], &target, &source);
     assert!(String::from_utf8_lossy(&none.stdout).starts_with("Of what was chosen"), "{none:?}");
 }
+
+/// Where WAL is missing in the middle, what is found is not all of it.
+#[test]
+fn a_gap_in_the_wal_is_told() {
+    let pair = pairs::unpack("recycled-archive");
+    let (target, source) = (pair.join("target"), pair.join("source"));
+    let archive = pair.join("archive");
+    let whole = forkpoint(&["--wal-archive", archive.to_str().unwrap()], &target, &source);
+    assert_eq!(whole.status.code(), Some(0), "{whole:?}");
+    let said = String::from_utf8_lossy(&whole.stdout).into_owned();
+    assert!(said.starts_with("A rewind discards 4 transactions"), "{said}");
+    let text = forkpoint(&[], &target, &source);
+    assert_eq!(text.status.code(), Some(3), "{text:?}");
+    let said = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(said.starts_with("A rewind discards at least 1 transaction"), "{said}");
+    let lines = forkpoint(&["--format", "jsonl"], &target, &source);
+    let last = String::from_utf8_lossy(&lines.stdout).lines().last().unwrap_or_default().to_owned();
+    assert!(!last.contains(r#""unseen":[]"#), "{last}");
+}

@@ -148,7 +148,7 @@ pub const BINDINGS: &[Binding] = &[
         Action::Export,
         "export",
         "export",
-        "Write the report, the lost rows or the plan to a file",
+        "Write report, lost rows or plan to a new file in this folder",
     ),
     bind(
         In(&[Records, Blocks]),
