@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{panic, thread};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use signal_hook::consts::{SIGHUP, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use thiserror::Error;
@@ -24,6 +25,8 @@ use crate::diagnosis::engine::{self, Options};
 /// How often the figures of work that runs are drawn.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How often it is looked whether the terminal is still there.
+const WATCH: Duration = Duration::from_millis(500);
 /// Events are taken together for so long at most.
 const BATCH: Duration = Duration::from_millis(20);
 
@@ -238,12 +241,31 @@ fn signals(send: SyncSender<Event>) -> io::Result<signal_hook::iterator::Handle>
     Ok(handle)
 }
 
+/// The terminal is gone although no signal said so: nothing comes from it any more, and waiting for it would only take
+/// processor time.
+fn hung_up() -> bool {
+    let input = io::stdin();
+    let mut polled = [PollFd::new(&input, PollFlags::empty())];
+    let looked = rustix::event::poll(&mut polled, Some(&Timespec::default()));
+    looked.is_ok() && polled.iter().any(|p| p.revents().intersects(PollFlags::HUP | PollFlags::ERR))
+}
+
 /// Keys become events. The thread ends with the program.
 fn keys(send: SyncSender<Event>) -> io::Result<()> {
     thread::Builder::new().name("keys".into()).spawn(move || {
-        while let Ok(event) = crossterm::event::read() {
-            if send.send(Event::Terminal(event)).is_err() {
-                return;
+        loop {
+            match crossterm::event::poll(WATCH) {
+                Ok(true) => match crossterm::event::read() {
+                    Ok(event) => {
+                        if send.send(Event::Terminal(event)).is_err() {
+                            return;
+                        }
+                    }
+                    Err(_) => break,
+                },
+                Ok(false) if hung_up() => break,
+                Ok(false) => {}
+                Err(_) => break,
             }
         }
         // the terminal is gone
