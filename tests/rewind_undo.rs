@@ -21,6 +21,7 @@ use std::time::Instant;
 use common::cluster::{Cluster, Mode};
 use common::{other_user, scratch};
 use forkpoint::plan::Plan;
+use forkpoint::plan::model::{Action, Entry, Kind as FileKind, Origin};
 use forkpoint::rewind::disk::{Access, At, Disk, Xattrs};
 use forkpoint::rewind::{Going, Limits, Options, RealDisk, State, apply, resume, status, undo};
 use forkpoint::scan::progress::Progress;
@@ -238,7 +239,9 @@ fn a_small_filesystem_that_fills_up() {
             let before = tree(&made.belongs());
             let filler = base.join("filler");
             fill(&filler, room);
-            match apply(&plan, &options(), &disk, &Progress::default()) {
+            // what the check of room does not see
+            let options = Options { check_room: false, ..options() };
+            match apply(&plan, &options, &disk, &Progress::default()) {
                 Ok(_) => done += 1,
                 Err(failed) => {
                     full += 1;
@@ -247,7 +250,7 @@ fn a_small_filesystem_that_fills_up() {
                     if status(&made.target(), None, &disk).unwrap().state != State::None {
                         if full % 2 == 0 {
                             fs::remove_file(&filler).unwrap();
-                            let going = Going { limits: options().limits, ..Going::default() };
+                            let going = Going { limits: options.limits, ..Going::default() };
                             resume(&made.target(), None, &going, &disk, &Progress::default()).unwrap();
                             for (path, content) in pair::expected() {
                                 assert_eq!(fs::read(made.target().join(path)).unwrap(), content, "{path}");
@@ -648,6 +651,528 @@ fn damage_in_the_store_is_found_before_anything_is_put_back() {
     assert!(!empty.exists());
 }
 
+/// Kills a rewind as soon as its control file lies aside. False if that was too late.
+fn killed_half_way(pair: &Bundled, rewind: &[&str]) -> bool {
+    let aside = pair.at("target/global/pg_control.forkpoint");
+    let mut child = pair.command(rewind).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while child.try_wait().unwrap().is_none() && !aside.exists() {
+        std::thread::sleep(std::time::Duration::from_micros(50));
+    }
+    let _ = child.kill();
+    child.wait().unwrap();
+    aside.exists() && pair.state() == "in_progress"
+}
+
+/// Kills a rewind until it leaves the target half-way.
+fn stop_half_way(pair: &Bundled, rewind: &[&str]) {
+    for _ in 0..20 {
+        if killed_half_way(pair, rewind) {
+            return;
+        }
+        if matches!(pair.state().as_str(), "done" | "in_progress") {
+            pair.ends(&["undo", "target", "-q"], 0);
+        }
+    }
+    panic!("never half-way");
+}
+
+#[test]
+fn a_store_that_is_missing_half_way() {
+    let pair = Bundled::new("basic-18");
+    let before = pair.original();
+    for dir in ["stores", "empty"] {
+        fs::create_dir(pair.at(dir)).unwrap();
+        common::give_away(&pair.at(dir));
+    }
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    stop_half_way(&pair, &["apply", "plan.json", "--yes", "-q", "--undo-dir", "stores"]);
+    fs::rename(pair.at("stores"), pair.at("away")).unwrap();
+    let store = pair.at("stores/target.forkpoint");
+    let text = pair.ends(&["status", "target"], 0);
+    for words in [
+        "half-way",
+        store.to_str().unwrap(),
+        "--undo-dir",
+        "Mount",
+        "Never run pg_resetwal",
+        "copy the source anew",
+    ] {
+        assert!(text.replace('\n', " ").contains(words) || text.contains(words), "{words}: {text}");
+    }
+    assert_eq!(pair.state(), "store_missing");
+    for args in [&["undo", "target", "--undo-dir", "empty"][..], &["resume", "target", "--undo-dir", "empty"]]
+    {
+        let text = pair.ends(args, 4);
+        assert!(text.contains("is not there") && text.contains("empty either"), "{text}");
+    }
+    for args in [&["undo", "target"][..], &["resume", "target"], &["apply", "plan.json", "--yes"]] {
+        let text = pair.ends(args, 4);
+        assert!(text.contains("is half-way") && text.contains("--undo-dir"), "{args:?}: {text}");
+    }
+    let text = pair.ends(&["undo", "target", "--undo-dir", "nowhere"], 3);
+    assert!(text.contains("nowhere") && text.contains("the store was made in"), "{text}");
+    // the directory that it lies in, or the store itself
+    let text = pair.ends(&["status", "target", "--undo-dir", "away/target.forkpoint"], 0);
+    assert!(text.contains("forkpoint resume"), "{text}");
+    pair.ends(&["undo", "target", "--undo-dir", "away", "-q"], 0);
+    assert_same(&pair.original(), &before, "undone");
+    // what is no cluster is not half-way
+    let text = pair.ends(&["status", "empty"], 0);
+    assert!(text.contains("No rewind"), "{text}");
+}
+
+#[test]
+fn what_is_said_when_it_cannot_go_on() {
+    let pair = Bundled::new("basic-18");
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    let apply = ["apply", "plan.json", "--yes", "-q"];
+    let text = pair.ends(&["apply", "plan.json", "--yes", "--undo-dir", "nowhere"], 3);
+    assert!(text.contains("--undo-dir nowhere") && text.contains("Make the directory first"), "{text}");
+    pair.ends(&apply, 0);
+    // an undo that was begun and does not get to its end
+    let store = pair.at("target.forkpoint");
+    let hole = pair.at("target/base/5");
+    fs::set_permissions(&hole, fs::Permissions::from_mode(0o500)).unwrap();
+    let text = pair.ends(&["undo", "target"], 5);
+    assert!(
+        text.contains("Undoing") && text.contains("forkpoint undo") && !text.contains("resume"),
+        "{text}"
+    );
+    let text = pair.ends(&["resume", "target"], 5);
+    assert!(text.contains("cannot be completed any more") && !text.contains("forkpoint resume"), "{text}");
+    let text = pair.ends(&apply, 4);
+    assert!(text.contains("undoing an earlier rewind was begun"), "{text}");
+    fs::set_permissions(&hole, fs::Permissions::from_mode(0o700)).unwrap();
+    pair.ends(&["undo", "target", "-q"], 0);
+    // half-way without an undo store
+    stop_half_way(&pair, &["apply", "plan.json", "--yes", "-q"]);
+    assert!(store.exists());
+    let text = pair.ends(&apply, 4);
+    assert!(text.contains("half-way") && text.contains("or back with forkpoint undo"), "{text}");
+    pair.ends(&["undo", "target", "-q"], 0);
+    let no_undo = ["apply", "plan.json", "--yes", "-q", "--no-undo"];
+    stop_without_undo(&pair, &no_undo);
+    let text = pair.ends(&["undo", "target"], 5);
+    assert!(text.contains("--no-undo") && text.contains("go on with forkpoint resume"), "{text}");
+    assert!(!text.contains("back with") && !text.contains("undo target again"), "{text}");
+    pair.ends(&["resume", "target", "-q"], 0);
+}
+
+/// As above; without a store each try takes a copy of the pair, as nothing can be put back.
+fn stop_without_undo(pair: &Bundled, apply: &[&str]) {
+    let copy = |from: &str, to: &str| {
+        let output = Command::new("cp").arg("-a").arg(pair.at(from)).arg(pair.at(to)).output().unwrap();
+        common::assert_success("cp", &output);
+    };
+    for _ in 0..20 {
+        fs::rename(pair.at("target"), pair.at("kept")).unwrap();
+        copy("kept", "target");
+        pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+        if killed_half_way(pair, apply) {
+            return;
+        }
+        fs::remove_dir_all(pair.at("target")).unwrap();
+        drop(fs::remove_dir_all(pair.at("target.forkpoint")));
+        fs::rename(pair.at("kept"), pair.at("target")).unwrap();
+    }
+    panic!("never half-way");
+}
+
+#[test]
+fn two_at_once() {
+    let pair = Bundled::new("basic-18");
+    let before = pair.original();
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    let start = |_| {
+        let mut command = pair.command(&["apply", "plan.json", "--yes"]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for _ in 0..4 {
+        let both: Vec<_> = (0..2).map(start).collect();
+        let mut done = 0;
+        for child in both {
+            let output = child.wait_with_output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr);
+            match output.status.code() {
+                Some(0) => done += 1,
+                Some(4) => {
+                    let told = [
+                        "another forkpoint works on it",
+                        "finished in the meantime",
+                        "earlier, finished rewind",
+                    ];
+                    assert!(told.iter().any(|words| text.contains(words)), "{text}");
+                }
+                other => panic!("{other:?}: {text}"),
+            }
+        }
+        assert_eq!(done, 1);
+        pair.ends(&["undo", "target", "-q"], 0);
+        assert_same(&pair.original(), &before, "undone");
+    }
+}
+
+#[test]
+fn only_the_owner_changes_a_directory() {
+    let test = "only_the_owner_changes_a_directory";
+    if other_user().is_none() {
+        say(&format!("{test}: skipped: only root can be somebody else"));
+        return;
+    }
+    let pair = Bundled::new("basic-18");
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    fs::set_permissions(pair.place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    for args in [&["apply", "plan.json", "--yes"][..], &["resume", "target"], &["undo", "target"]] {
+        for uid in [0, 65_534] {
+            let mut command = pair.command(args);
+            let output = command.uid(uid).gid(uid).output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(4), "{args:?}: {text}");
+            assert!(text.contains("as the owner") && !text.contains("or as root"), "{args:?}: {text}");
+        }
+    }
+    // what the owner could not give to its group again is found before the first write
+    let control = pair.at("target/global/pg_control");
+    chown(&control, None, Some(1)).unwrap();
+    let text = pair.ends(&["apply", "plan.json", "--yes"], 4);
+    assert!(text.contains("pg_control: it belongs to user") && text.contains("chgrp"), "{text}");
+    assert!(!pair.at("target.forkpoint").exists());
+}
+
+#[test]
+fn files_that_nobody_can_change() {
+    let test = "files_that_nobody_can_change";
+    let pair = Bundled::new("basic-18");
+    let lock = |path: &str, how: &str| {
+        Command::new("chattr").arg(how).arg(pair.at(path)).output().is_ok_and(|o| o.status.success())
+    };
+    if !lock("target/PG_VERSION", "+i") {
+        say(&format!("{test}: skipped: chattr is not possible here"));
+        return;
+    }
+    lock("target/PG_VERSION", "-i");
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    let plan: Plan = serde_json::from_slice(&fs::read(pair.at("plan.json")).unwrap()).unwrap();
+    let is_removed =
+        |e: &&Entry| e.action == Action::Remove && e.target.as_ref().unwrap().kind == FileKind::File;
+    let removed = plan.entries.iter().find(is_removed).unwrap().path.to_string();
+    for (path, keep) in [("postgresql.conf", true), ("pg_xact/0000", false), (&removed, false)] {
+        let path = &format!("target/{path}");
+        assert!(lock(path, "+i"), "{path}");
+        let text = pair.ends(&["plan", "target", "source"], 4).replace('\n', " ");
+        lock(path, "-i");
+        assert!(text.contains("chattr -i"), "{path}: {text}");
+        assert_eq!(text.contains("--keep postgresql.conf"), keep, "{path}: {text}");
+        assert!(!text.contains("--keep pg_"), "{path}: {text}");
+    }
+    let text = pair.ends(&["plan", "target", "source", "--keep", "nosuch"], 0);
+    assert!(text.contains("warning (keep): --keep nosuch names nothing"), "{text}");
+}
+
+/// Runs the program on a pseudo-terminal and types `answers`, one whenever it asks; gives its status and what it said.
+fn on_terminal(pair: &Bundled, args: &[&str], answers: &[&[u8]]) -> (Option<i32>, String) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::io::Read;
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let slave = || fs::File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    let mut child = pair.command(args).stdin(slave()).stdout(Stdio::null()).stderr(slave()).spawn().unwrap();
+    let mut master = fs::File::from(master);
+    let (mut said, mut answers) = (String::new(), answers.iter());
+    let mut asked = 0;
+    let mut buffer = [0; 4096];
+    // an error once nobody has the other side open any more
+    while let Ok(n @ 1..) = master.read(&mut buffer) {
+        said += &String::from_utf8_lossy(&buffer[..n]);
+        if said.matches("to go on: ").count() > asked {
+            asked += 1;
+            master.write_all(answers.next().expect("another question")).unwrap();
+        }
+    }
+    (child.wait().unwrap().code(), said)
+}
+
+#[test]
+fn confirmed_on_a_terminal() {
+    let pair = Bundled::new("basic-18");
+    let before = pair.original();
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    let answers: [&[u8]; 5] = [b"yes\n", b"\n", b"\x04", b"Target\n", b"target2\n"];
+    for answer in answers {
+        let (status, said) = on_terminal(&pair, &["apply", "plan.json"], &[answer]);
+        assert_eq!(status, Some(4), "{answer:?}: {said}");
+        assert!(said.contains("22 committed transactions discarded"), "{said}");
+        assert!(said.contains("not confirmed; nothing was changed"), "{said}");
+        assert_same(&pair.original(), &before, "not confirmed");
+        assert!(!pair.at("target.forkpoint").exists());
+    }
+    let no_undo = ["apply", "plan.json", "--no-undo"];
+    let (status, said) = on_terminal(&pair, &no_undo, &[b"target\n"]);
+    assert!(status == Some(4) && said.contains("there is no way back"), "{said}");
+    let (status, said) = on_terminal(&pair, &no_undo, &[b"no undo\n", b"no undo\n"]);
+    assert_eq!(status, Some(4), "{said}");
+    assert_same(&pair.original(), &before, "not confirmed");
+    let (status, said) = on_terminal(&pair, &["apply", "plan.json"], &[b"target\n"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(pair.state(), "done");
+    let (status, said) = on_terminal(&pair, &["undo", "target", "--discard"], &[b"yes\n"]);
+    assert!(status == Some(4) && pair.at("target.forkpoint").exists(), "{said}");
+    let (status, said) = on_terminal(&pair, &["undo", "target", "--discard"], &[b"discard\n"]);
+    assert!(status == Some(0) && !pair.at("target.forkpoint").exists(), "{said}");
+}
+
+#[test]
+fn a_target_that_was_not_shut_down_is_watched() {
+    let pair = Bundled::new("crashed-target");
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    let before = pair.original();
+    let start = Instant::now();
+    let text = pair.ends(&["apply", "plan.json", "--yes"], 4);
+    assert!(start.elapsed().as_secs() >= 10 && text.contains("watching it for 10 s"), "{text}");
+    assert!(text.contains("--target-is-stopped"), "--yes does not vouch for it: {text}");
+    assert_same(&pair.original(), &before, "nobody vouched for it");
+    // somebody writes to it in the meantime
+    let segment = fs::read_dir(pair.at("target/pg_wal")).unwrap().map(|e| e.unwrap().path());
+    let segment = segment.into_iter().filter(|p| p.is_file()).max().unwrap();
+    let command =
+        pair.command(&["apply", "plan.json", "--yes", "--target-is-stopped"]).stderr(Stdio::piped()).spawn();
+    let mut child = command.unwrap();
+    let modified = fs::metadata(&segment).unwrap().modified().unwrap();
+    let touched = fs::File::options().write(true).open(&segment).unwrap();
+    let mut n = 0;
+    while child.try_wait().unwrap().is_none() {
+        n += 1;
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        // it makes the plan anew first, which has to fit
+        if start.elapsed().as_secs() > 10 && n > 12 {
+            touched.set_modified(modified + std::time::Duration::from_secs(n)).unwrap();
+        }
+    }
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    assert!(text.contains("changed while it was watched"), "{text}");
+    touched.set_modified(modified).unwrap();
+    assert_same(&pair.original(), &before, "somebody wrote to it");
+    pair.ends(&["apply", "plan.json", "--yes", "--target-is-stopped", "-q"], 0);
+    pair.ends(&["undo", "target", "-q"], 0);
+    assert_same(&pair.original(), &before, "undone");
+}
+
+#[test]
+fn directories_that_lie_elsewhere_by_now() {
+    let pair = Bundled::new("basic-18");
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    for side in ["target", "source"] {
+        fs::rename(pair.at(side), pair.at(&format!("{side}2"))).unwrap();
+    }
+    let text = pair.ends(&["apply", "plan.json", "--yes"], 3);
+    assert!(text.contains("target"), "{text}");
+    let text = pair.ends(&["apply", "plan.json", "--yes", "--target", "target2", "--source", "target2"], 4);
+    assert!(!pair.at("target2.forkpoint").exists(), "{text}");
+    pair.ends(&["apply", "plan.json", "--yes", "-q", "--target", "target2", "--source", "source2"], 0);
+    assert!(pair.at("target2.forkpoint").exists());
+    pair.ends(&["undo", "target2", "-q"], 0);
+}
+
+#[test]
+fn places_that_an_undo_store_does_not_fit_into() {
+    let test = "places_that_an_undo_store_does_not_fit_into";
+    let pair = Bundled::new("basic-18");
+    let before = pair.original();
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    let refused = |dir: &Path, words: &str| {
+        let text = pair.ends(&["apply", "plan.json", "--yes", "--undo-dir", dir.to_str().unwrap()], 4);
+        assert!(text.contains(words) && text.contains("--undo-dir"), "{text}");
+        assert_same(&pair.original(), &before, words);
+        assert_eq!(
+            fs::read_dir(dir).unwrap().filter(|e| e.as_ref().unwrap().file_name() != "lost+found").count(),
+            0
+        );
+    };
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir()
+        && fs::metadata(memory).unwrap().dev() != fs::metadata(pair.at("target")).unwrap().dev()
+    {
+        let dir = tempfile::tempdir_in(memory).unwrap();
+        common::give_away(dir.path());
+        refused(dir.path(), "lies in memory");
+    } else {
+        say(&format!("{test}: no filesystem in memory here"));
+    }
+    let place = scratch();
+    match other_user().and_then(|_| Mounted::new(place.path(), 4)) {
+        Some(small) => refused(&small.0, "MiB free"),
+        None => say(&format!("{test}: a small filesystem could not be mounted")),
+    }
+}
+
+#[test]
+fn wal_from_an_archive_and_from_a_restore_command() {
+    let pair = Bundled::new("basic-18");
+    let archive = pair.at("archive");
+    fs::create_dir(&archive).unwrap();
+    common::give_away(&archive);
+    for side in ["source", "target"] {
+        for file in fs::read_dir(pair.at(side).join("pg_wal")).unwrap().map(|e| e.unwrap().path()) {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            if name.len() == 24 {
+                fs::rename(&file, archive.join(name)).unwrap();
+            }
+        }
+    }
+    let before = pair.original();
+    // at one of its calls it has nothing
+    let (calls, fail) = (pair.at("calls"), pair.at("fail"));
+    for (path, text) in [(&calls, ""), (&fail, "0\n")] {
+        fs::write(path, text).unwrap();
+        common::give_away(path);
+    }
+    let command = format!(
+        "echo %f >> {0}; test $(wc -l < {0}) -ne $(cat {1}) && cp {2}/%f %p",
+        calls.display(),
+        fail.display(),
+        archive.display()
+    );
+    let given = [["--wal-archive", "archive"], ["--restore-command", &command]];
+    let mut results = Vec::new();
+    for (n, option) in given.iter().enumerate() {
+        let mut args = vec!["plan", "target", "source", "-o", "plan.json"];
+        args.extend(option);
+        let text = pair.ends(&args, 0);
+        assert!(!text.contains("has to fetch it itself"), "{text}");
+        let plan: Plan = serde_json::from_slice(&fs::read(pair.at("plan.json")).unwrap()).unwrap();
+        let from = plan.entries.iter().filter(|e| match &e.action {
+            Action::Copy { from: Origin::Archive(_), .. } => n == 0,
+            Action::Copy { from: Origin::RestoreCommand, .. } => n == 1,
+            _ => false,
+        });
+        let names: Vec<_> = from.map(|e| e.path.as_path().file_name().unwrap().to_owned()).collect();
+        assert!(!names.is_empty(), "{option:?}: {text}");
+        if n == 1 {
+            // what cannot be brought any more when it is carried out
+            let away = pair.at("away");
+            fs::rename(archive.join(&names[0]), &away).unwrap();
+            pair.ends(&["apply", "plan.json", "--yes"], 4);
+            assert!(!pair.at("target.forkpoint").exists());
+            assert_same(&pair.original(), &before, "the archive has lost a segment");
+            fs::rename(&away, archive.join(&names[0])).unwrap();
+            fs::write(&calls, "").unwrap();
+        }
+        pair.ends(&["apply", "plan.json", "--yes", "-q", "--verify"], 0);
+        for name in &names {
+            let brought = fs::read(pair.at("target/pg_wal").join(name)).unwrap();
+            assert!(brought == fs::read(archive.join(name)).unwrap(), "{name:?}");
+        }
+        assert!(!pair.at("target.forkpoint/fetched").exists());
+        results.push(pair.result());
+        pair.ends(&["undo", "target", "-q"], 0);
+        assert_same(&pair.original(), &before, "undone");
+        pair.ends(&["undo", "target", "--discard", "--yes", "-q"], 0);
+        assert!(!pair.at("target.forkpoint").exists());
+        if n == 1 {
+            // the last call brings what the store has to have
+            let made = fs::read_to_string(&calls).unwrap().lines().count();
+            fs::write(&fail, format!("{made}\n")).unwrap();
+            fs::write(&calls, "").unwrap();
+            let text = pair.ends(&["apply", "plan.json", "--yes"], 4);
+            assert!(text.contains("which replay needs, was not brought"), "{text}");
+            assert!(!pair.at("target.forkpoint").exists());
+            assert_same(&pair.original(), &before, "the last segment was not brought");
+        }
+    }
+    assert!(results[0] == results[1]);
+}
+
+#[test]
+fn attributes_of_files_are_listed_and_kept() {
+    let pair = Bundled::new("basic-18");
+    let empty = pair.at("target/base/pgsql_tmp");
+    fs::create_dir_all(&empty).unwrap();
+    common::give_away(&empty);
+    // user::rw-, user:1:r--, group::r--, mask::r--, other::---
+    let entry = |tag: u16, perm: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &perm.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let acl = [
+        2u32.to_le_bytes().to_vec(),
+        entry(1, 6, u32::MAX),
+        entry(2, 4, 1),
+        entry(4, 4, u32::MAX),
+        entry(16, 4, u32::MAX),
+        entry(32, 0, u32::MAX),
+    ]
+    .concat();
+    let set = |path: &str, name: &str, value: &[u8]| {
+        rustix::fs::setxattr(pair.at(path), name, value, rustix::fs::XattrFlags::empty()).is_ok()
+    };
+    let fine = set("target/postgresql.conf", "user.note", b"mine")
+        && set("target/postgresql.conf", "system.posix_acl_access", &acl)
+        && set("target/base/pgsql_tmp", "user.empty", b"")
+        && set("target/PG_VERSION", "user.version", b"18");
+    if !fine {
+        say("attributes_of_files_are_listed_and_kept: skipped: the filesystem has none");
+        return;
+    }
+    let before = pair.original();
+    let text = pair.ends(&["plan", "target", "source", "-o", "plan.json", "-v"], 0);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("have attributes: 1 an ACL, 0 a security label") && text.contains("user.note"),
+        "{text}"
+    );
+    pair.ends(&["apply", "plan.json", "--yes", "-q"], 0);
+    let after = pair.original();
+    let conf = pair.at("target/postgresql.conf");
+    assert_eq!(after[&conf].xattrs, before[&conf].xattrs);
+    assert_eq!((after[&conf].xattrs.len(), after[&conf].mode), (2, before[&conf].mode));
+    assert!(!empty.exists());
+    pair.ends(&["undo", "target", "-q"], 0);
+    assert_same(&pair.original(), &before, "undone");
+}
+
+#[test]
+fn the_drop_in_goes_on_with_the_same_rewind_only() {
+    let pair = Bundled::new("basic-18");
+    let rewind = ["rewind", "-D", "target", "--source-pgdata", "source"];
+    let with = |more: &[&'static str]| -> Vec<&'static str> { rewind.iter().chain(more).copied().collect() };
+    pair.ends(&rewind, 0);
+    let expected = pair.result();
+    pair.ends(&["undo", "target", "-q"], 0);
+    stop_half_way(&pair, &rewind);
+    let half = pair.original();
+    let output = Command::new("cp").arg("-a").arg(pair.at("source")).arg(pair.at("other")).output().unwrap();
+    common::assert_success("cp", &output);
+    fs::create_dir(pair.at("empty")).unwrap();
+    common::give_away(&pair.at("empty"));
+    let refused = |args: &[&str], words: &str| {
+        let text = pair.ends(args, 1);
+        assert!(
+            text.contains("half-way") && text.contains(words) && text.contains("forkpoint resume"),
+            "{text}"
+        );
+        assert_same(&pair.original(), &half, words);
+    };
+    refused(&["rewind", "-D", "target", "--source-pgdata", "/nonexistent"], "/nonexistent");
+    refused(&["rewind", "-D", "target", "--source-pgdata", "other"], "not \"other\"");
+    refused(&["rewind", "-D", "target", "--source-pgdata", "target"], "not \"target\"");
+    refused(&with(&["--no-undo"]), "--no-undo");
+    refused(&with(&["--no-sync"]), "syncs in another way");
+    refused(&with(&["--undo-dir", "empty"]), "undo store");
+    let text = pair.ends(&rewind, 0);
+    assert!(text.contains("is resumed") && text.contains("Done!"), "{text}");
+    assert!(pair.result() == expected);
+    // what apply began has a plan of its own
+    pair.ends(&["undo", "target", "-q"], 0);
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    stop_half_way(&pair, &["apply", "plan.json", "--yes", "-q"]);
+    let text = pair.ends(&rewind, 1);
+    assert!(text.contains("forkpoint apply began it"), "{text}");
+    pair.ends(&["undo", "target", "-q"], 0);
+}
+
 #[test]
 fn no_link_leads_outside() {
     let place = scratch();
@@ -673,6 +1198,64 @@ fn no_link_leads_outside() {
     }
 }
 
+/// A server without its lock file, which looks like a stopped one while nobody writes to it.
+#[test]
+fn a_server_whose_lock_file_was_removed() {
+    let test = "a_server_whose_lock_file_was_removed";
+    let installed = common::installed().into_iter().rev();
+    let Some(server) = installed.into_iter().find(|s| s.major != "19" && common::cluster::whole(s)) else {
+        say(&format!("{test}: skipped: no PostgreSQL with client programs is installed"));
+        return;
+    };
+    let old = Cluster::init(&server, &[]);
+    old.start();
+    let new = old.standby();
+    new.start();
+    new.wait_for(&old);
+    new.promote();
+    old.sql("CREATE TABLE only_old (x int)");
+    new.sql("CREATE TABLE only_new (x int); CHECKPOINT");
+    let run = |args: &[&str]| {
+        let program = old.dir().join("forkpoint");
+        let mut command = Command::new(&program);
+        command.args(args).current_dir(old.dir()).stdin(Stdio::null());
+        if let Some((uid, gid)) = other_user() {
+            command.uid(uid).gid(gid);
+        }
+        let output = command.output().unwrap();
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), text.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    copy_program(Path::new(env!("CARGO_BIN_EXE_forkpoint")), &old.dir().join("forkpoint"));
+    let source = new.pgdata();
+    for (running, what) in [(&old, "target"), (&new, "source")] {
+        let lock = running.pgdata().join("postmaster.pid");
+        let kept = running.dir().join("kept.pid");
+        fs::rename(&lock, &kept).unwrap();
+        let (status, text) = run(&["plan", "data", source.to_str().unwrap(), "-o", "plan.json"]);
+        fs::rename(&kept, &lock).unwrap();
+        assert_eq!(status, Some(4), "{text}");
+        let words = format!("a server runs on the {what}");
+        assert!(text.contains("a PostgreSQL server's, works in it") && text.contains(&words), "{text}");
+        running.stop(Mode::Fast);
+    }
+    let (status, text) = run(&["plan", "data", source.to_str().unwrap(), "-o", "plan.json"]);
+    assert_eq!(status, Some(0), "{text}");
+    // the executor looks by itself
+    new.start();
+    let lock = source.join("postmaster.pid");
+    let kept = new.dir().join("kept.pid");
+    fs::rename(&lock, &kept).unwrap();
+    let disk = RealDisk::new();
+    let found = disk.server_in(disk.open_root(&source).unwrap()).unwrap();
+    fs::rename(&kept, &lock).unwrap();
+    assert!(found.is_some());
+    new.stop(Mode::Fast);
+    assert_eq!(disk.server_in(disk.open_root(&source).unwrap()).unwrap(), None);
+    say(&format!("{test}: ran with PostgreSQL {}", server.major));
+}
+
 #[test]
 fn a_server_that_used_the_result_ends_the_way_back() {
     let test = "a_server_that_used_the_result_ends_the_way_back";
@@ -683,12 +1266,20 @@ fn a_server_that_used_the_result_ends_the_way_back() {
     };
     let old = Cluster::init(&server, &[]);
     old.start();
+    let space = old.dir().join("space");
+    fs::create_dir(&space).unwrap();
+    common::give_away(&space);
+    old.sql(&format!("CREATE TABLESPACE elsewhere LOCATION '{}'", space.display()));
     old.sql("CREATE TABLE t AS SELECT g AS a, 'common' AS b FROM generate_series(1, 1000) g");
+    old.sql("CREATE TABLE far TABLESPACE elsewhere AS SELECT g AS a, 'common' AS b FROM generate_series(1, 1000) g");
+    old.sql("CREATE TABLE gone TABLESPACE elsewhere AS SELECT g FROM generate_series(1, 1000) g; CHECKPOINT");
     let new = old.standby();
     new.start();
     new.wait_for(&old);
     new.promote();
     old.sql("UPDATE t SET b = 'lost' WHERE a % 2 = 0; CREATE TABLE only_old (x int)");
+    old.sql("UPDATE far SET b = 'lost' WHERE a % 2 = 0; CREATE TABLE far_old (x int) TABLESPACE elsewhere");
+    new.sql("UPDATE far SET b = 'kept' WHERE a % 5 = 0; DROP TABLE gone");
     new.sql("UPDATE t SET b = 'kept' WHERE a % 3 = 0; CREATE TABLE only_new (x int); CHECKPOINT");
     let port = new.sql("SHOW port");
     old.stop(Mode::Fast);
@@ -711,6 +1302,22 @@ fn a_server_that_used_the_result_ends_the_way_back() {
     let (status, text) =
         run(&["plan", "data", source.to_str().unwrap(), "--standby", &conninfo, "-o", "plan.json"]);
     assert_eq!(status, Some(0), "{text}");
+    let both = [old.pgdata(), space];
+    let seen = || {
+        let mut found = tree(&both);
+        for seen in found.values_mut() {
+            // diagnosing reads
+            seen.accessed = (0, 0);
+        }
+        found
+    };
+    let before = seen();
+    let (status, text) = run(&["apply", "plan.json", "--yes", "--verify"]);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(old.dir().join("data.forkpoint/moved/pg_tblspc").exists(), "files of the tablespace were kept");
+    let (status, text) = run(&["undo", "data"]);
+    assert_eq!(status, Some(0), "{text}");
+    assert_same(&seen(), &before, "undone, with a tablespace");
     let (status, text) = run(&["apply", "plan.json", "--yes", "--verify"]);
     assert_eq!(status, Some(0), "{text}");
     new.start();
@@ -719,6 +1326,8 @@ fn a_server_that_used_the_result_ends_the_way_back() {
     old.wait_for(&new);
     for query in [
         "SELECT md5(string_agg(a || b, ',' ORDER BY a)) FROM t",
+        "SELECT md5(string_agg(a || b, ',' ORDER BY a)) FROM far",
+        "SELECT to_regclass('far_old') IS NULL AND to_regclass('gone') IS NULL",
         "SELECT count(*) FROM only_new",
         "SELECT to_regclass('only_old') IS NULL",
     ] {

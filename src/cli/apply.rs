@@ -1,19 +1,16 @@
 //! `forkpoint apply`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::console::Console;
 use super::exit::{self, Failure};
-use super::rewinding::{absolute, before, changing, confirm, failed};
+use super::rewinding::{absolute, as_owner, before, changing, confirm, failed, undo_dir};
 use crate::plan::{self, Plan, PlanError, PlanOptions, load};
 use crate::report::{dto, json, question, words};
 use crate::rewind::quiet::{self, quiet};
-use crate::rewind::room::lacking;
-use crate::rewind::{Keep, Options, Outcome, RealDisk, SyncMethod, apply};
-use crate::source::trees::Tree;
+use crate::rewind::{Keep, Options, Outcome, RealDisk, SyncMethod, apply, free_to_begin};
 
 /// More threads wait for each other on most disks.
 pub const THREADS: u16 = 4;
@@ -100,28 +97,34 @@ pub fn run(args: &ApplyArgs, console: &Console) -> Result<u8, Failure> {
     })?;
     let target = absolute(args.target.as_deref().unwrap_or(stored.target.path.as_path()))?;
     let source = absolute(args.source.as_deref().unwrap_or(stored.source.path.as_path()))?;
-    let undo_dir = args.undo_dir.as_deref().map(absolute).transpose()?;
+    let undo_dir = undo_dir(args.undo_dir.as_deref(), true)?;
+    as_owner(&target)?;
+    let disk = RealDisk::new();
+    let free = || free_to_begin(&target, undo_dir.as_deref(), &disk).map_err(|trouble| before(&trouble));
+    free()?;
     let options: PlanOptions = stored.options.clone();
     let made = console
         .watch(|progress| plan::make((&target, &source), &options, usize::from(args.threads), progress));
     let (diagnosis, plan) = made.map_err(|error| match error {
-        PlanError::NotNeeded { line, .. } => Failure::new(
-            exit::REFUSED,
-            format!("the plan does not fit any more: nothing has to be rewound. {line}"),
-        ),
-        other => other.into(),
+        PlanError::NotNeeded { line, .. } => free().err().unwrap_or_else(|| {
+            let text = format!("the plan does not fit any more: nothing has to be rewound. {line}");
+            Failure::new(exit::REFUSED, text)
+        }),
+        PlanError::Cancelled => Failure::from(PlanError::Cancelled),
+        // another one may have begun in the meantime: then that is the reason
+        other => free().err().unwrap_or_else(|| other.into()),
     })?;
     if let Some(what) = difference(args, &stored, &plan) {
+        free()?;
         return Err(Failure::new(
             exit::REFUSED,
             format!("the plan, made anew, is another one. {what} Make a new plan and look at it."),
         ));
     }
     if let Some(check) = plan.refusals().next() {
+        free()?;
         return Err(Failure::new(exit::REFUSED, format!("{} {}", check.what, check.advice)));
     }
-    room(args, &plan, &target)?;
-    let disk = RealDisk::new();
     let stopped = settle(args, &plan, &target, &disk, console)?;
     ask(args, &plan, &target)?;
     let mut report = Vec::new();
@@ -135,7 +138,7 @@ pub fn run(args: &ApplyArgs, console: &Console) -> Result<u8, Failure> {
     let options = Options {
         undo: !args.no_undo,
         keep: args.undo.into(),
-        undo_dir,
+        undo_dir: undo_dir.clone(),
         sync,
         threads: usize::from(args.threads),
         verify: args.verify,
@@ -145,7 +148,7 @@ pub fn run(args: &ApplyArgs, console: &Console) -> Result<u8, Failure> {
     };
     changing();
     let result = console.watch(|progress| apply(&plan, &options, &disk, progress));
-    let outcome = result.map_err(|error| failed(&error, &target, !args.no_undo))?;
+    let outcome = result.map_err(|error| failed(&error, &target, undo_dir.as_deref()))?;
     console.note(&format!("the rewind of {} is finished", words::path(&target)));
     afterwards(&target, &outcome, console);
     for step in &plan.next_steps {
@@ -190,33 +193,6 @@ fn difference(args: &ApplyArgs, stored: &Plan, made: &Plan) -> Option<String> {
         }
     }
     question::changed(&stored, made)
-}
-
-/// Refuses where the undo store would not fit beside the target.
-fn room(args: &ApplyArgs, plan: &Plan, target: &Path) -> Result<(), Failure> {
-    if args.no_undo || args.undo_dir.is_some() {
-        return Ok(());
-    }
-    let links: Vec<PathBuf> = plan.totals.filesystems.iter().map(|f| f.at.as_path().to_owned()).collect();
-    let copied = if args.undo == Undo::Copy { sizes(target, &links) } else { BTreeMap::new() };
-    let Some(lack) = lacking(plan, target, &copied) else { return Ok(()) };
-    let text = format!(
-        "{} Make room, give a directory on another filesystem with --undo-dir, or do without the way back with \
-         --no-undo.",
-        question::no_room(&lack)
-    );
-    Err(Failure::new(exit::REFUSED, text))
-}
-
-/// Bytes of the target's files on each of its filesystems, named by a path within it.
-fn sizes(target: &Path, filesystems: &[PathBuf]) -> BTreeMap<PathBuf, u64> {
-    let mut sizes = BTreeMap::new();
-    for entry in &Tree::read(target) {
-        let behind = filesystems.iter().filter(|at| !at.as_os_str().is_empty());
-        let at = behind.filter(|at| entry.path.starts_with(at)).max().cloned().unwrap_or_default();
-        *sizes.entry(at).or_default() += entry.size;
-    }
-    sizes
 }
 
 /// A target that was not shut down has to be left alone for a while, and the user has to vouch for it.

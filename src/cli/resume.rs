@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::console::Console;
 use super::exit::{self, Failure};
-use super::rewinding::{absolute, changing, failed};
+use super::rewinding::{absolute, as_owner, changing, failed, undo_dir};
 use crate::report::words;
-use crate::rewind::{Going, RealDisk, resume, status};
+use crate::rewind::{Going, RealDisk, resume};
 
 /// Arguments of `forkpoint resume`.
 #[derive(Debug, Args)]
@@ -29,16 +29,13 @@ pub struct ResumeArgs {
 /// Runs the command.
 pub fn run(args: &ResumeArgs, console: &Console) -> Result<u8, Failure> {
     let target = absolute(&args.target)?;
-    let undo_dir = args.undo_dir.as_deref().map(absolute).transpose()?;
+    as_owner(&target)?;
+    let undo_dir = undo_dir(args.undo_dir.as_deref(), false)?;
     let going = Going { threads: usize::from(args.threads), verify: args.verify, ..Going::default() };
     changing();
     let disk = RealDisk::new();
     let result = console.watch(|progress| resume(&target, undo_dir.as_deref(), &going, &disk, progress));
-    let outcome = result.map_err(|error| {
-        let status = status(&target, undo_dir.as_deref(), &disk).ok();
-        let undo = status.and_then(|s| s.rewind).is_some_and(|r| r.no_undo.is_none());
-        failed(&error, &target, undo)
-    })?;
+    let outcome = result.map_err(|error| failed(&error, &target, undo_dir.as_deref()))?;
     console.note(&format!("the rewind of {} is finished", words::path(&target)));
     super::apply::afterwards(&target, &outcome, console);
     Ok(exit::DONE)

@@ -1,12 +1,13 @@
 //! What `apply`, `resume` and `undo` share: how they end, and how they ask.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::exit::{self, Failure};
 use crate::report::words;
-use crate::rewind::{Failed, Trouble};
+use crate::rewind::{Failed, RealDisk, State, Trouble, owned, status};
 
 /// Set when something may have been changed in a data directory, for the message after a bug.
 static CHANGING: AtomicBool = AtomicBool::new(false);
@@ -41,25 +42,73 @@ pub fn before(trouble: &Trouble) -> Failure {
     Failure::new(status, trouble.to_string())
 }
 
-/// How a command ends that did not get to its end.
-pub fn failed(failed: &Failed, target: &Path, undo: bool) -> Failure {
+/// The directory for, or of, an undo store.
+pub fn undo_dir(given: Option<&Path>, to_make: bool) -> Result<Option<PathBuf>, Failure> {
+    let Some(path) = given else { return Ok(None) };
+    let found = path.canonicalize().and_then(|path| {
+        let directory = path.metadata()?.is_dir();
+        if directory { Ok(path) } else { Err(io::ErrorKind::NotADirectory.into()) }
+    });
+    found.map(Some).map_err(|error| {
+        let advice = if to_make {
+            "Make the directory first: owned by the owner of the data directory, on a filesystem that lasts and has room."
+        } else {
+            "Give the directory that the store was made in."
+        };
+        Failure::new(exit::INPUT, format!("--undo-dir {}: {error}. {advice}", words::path(path)))
+    })
+}
+
+/// Refuses whoever may not change a data directory, before it is read.
+pub fn as_owner(target: &Path) -> Result<(), Failure> {
+    let meta = target
+        .metadata()
+        .map_err(|error| Failure::new(exit::INPUT, format!("{}: {error}", words::path(target))))?;
+    owned(rustix::process::geteuid().as_raw(), meta.uid(), target).map_err(|trouble| before(&trouble))
+}
+
+/// How a command ends that did not get to its end: what is the matter, and what can be done now.
+pub fn failed(failed: &Failed, target: &Path, undo_dir: Option<&Path>) -> Failure {
     if !failed.halfway {
         return before(&failed.trouble);
     }
-    let target = words::path(target);
-    let back =
-        if undo { format!("back with forkpoint undo {target}") } else { "there is no way back".to_owned() };
-    let next = match &failed.trouble {
-        Trouble::SourceMoved { .. } | Trouble::NewerThanSource { .. } | Trouble::Checksum { .. } => {
-            format!("The rewind of {target} is half-way and cannot go on as planned: {back}.")
-        }
-        _ => format!(
-            "The rewind of {target} is half-way: go on with forkpoint resume {target}, or {back}. forkpoint status \
-             {target} says more."
-        ),
-    };
+    let status = status(target, undo_dir, &RealDisk::new()).ok();
+    let state = status.as_ref().map(|s| s.state);
+    let back = status.and_then(|s| s.rewind).is_some_and(|r| r.no_undo.is_none());
     let what = failed.trouble.to_string();
-    Failure::new(exit::HALFWAY, format!("{}. {next}", what.trim_end_matches('.')))
+    let text = format!("{}. {}", what.trim_end_matches('.'), what_now(&failed.trouble, state, back, target));
+    Failure::new(exit::HALFWAY, text)
+}
+
+fn what_now(trouble: &Trouble, state: Option<State>, back: bool, target: &Path) -> String {
+    let target = words::path(target);
+    let says_more = format!("forkpoint status {target} says more.");
+    match (state, trouble) {
+        (Some(State::Undoing), _) => {
+            format!(
+                "Undoing the rewind of {target} is half-way: forkpoint undo {target} goes on with it. {says_more}"
+            )
+        }
+        (
+            Some(State::InProgress),
+            Trouble::SourceMoved { .. } | Trouble::NewerThanSource { .. } | Trouble::Checksum { .. },
+        ) => {
+            let back = if back {
+                format!("back with forkpoint undo {target}.")
+            } else {
+                "there is no way back, so make a new copy of the source.".to_owned()
+            };
+            format!("The rewind of {target} is half-way and cannot go on as planned: {back}")
+        }
+        (Some(State::InProgress), _) => {
+            let back = if back { format!(", or back with forkpoint undo {target}") } else { String::new() };
+            let none = if back.is_empty() { " There is no way back." } else { "" };
+            format!(
+                "The rewind of {target} is half-way: go on with forkpoint resume {target}{back}.{none} {says_more}"
+            )
+        }
+        _ => says_more,
+    }
 }
 
 /// Asks on the terminal for a word. `lines` say what for.

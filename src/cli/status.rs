@@ -8,7 +8,7 @@ use super::args::TextOrJson;
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::output::Output;
-use super::rewinding::{absolute, before};
+use super::rewinding::{absolute, before, undo_dir};
 use crate::report::{json, rewind as view, text};
 use crate::rewind::{RealDisk, status};
 
@@ -28,7 +28,7 @@ pub struct StatusArgs {
 /// Runs the command.
 pub fn run(args: &StatusArgs, console: &Console) -> Result<u8, Failure> {
     let target = absolute(&args.target)?;
-    let undo_dir = args.undo_dir.as_deref().map(absolute).transpose()?;
+    let undo_dir = undo_dir(args.undo_dir.as_deref(), false)?;
     let found = status(&target, undo_dir.as_deref(), &RealDisk::new()).map_err(|e| before(&e))?;
     Output::Stdout.write(console, |out| match args.format {
         TextOrJson::Json => json::write(&view::Report::new(&target, &found), out),

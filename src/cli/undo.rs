@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::console::Console;
 use super::exit::{self, Failure};
-use super::rewinding::{absolute, before, changing, confirm};
+use super::rewinding::{absolute, as_owner, before, changing, confirm, failed, undo_dir};
 use crate::pg::control::DbState;
 use crate::report::words;
 use crate::rewind::quiet::{self, quiet};
@@ -32,7 +32,8 @@ pub struct UndoArgs {
 /// Runs the command.
 pub fn run(args: &UndoArgs, console: &Console) -> Result<u8, Failure> {
     let target = absolute(&args.target)?;
-    let undo_dir = args.undo_dir.as_deref().map(absolute).transpose()?;
+    as_owner(&target)?;
+    let undo_dir = undo_dir(args.undo_dir.as_deref(), false)?;
     let disk = RealDisk::new();
     if args.discard {
         if !args.yes {
@@ -61,18 +62,7 @@ pub fn run(args: &UndoArgs, console: &Console) -> Result<u8, Failure> {
     }
     changing();
     let result = console.watch(|progress| undo(&target, undo_dir.as_deref(), &disk, progress));
-    let store = result.map_err(|error| {
-        if !error.halfway {
-            return before(&error.trouble);
-        }
-        let (what, shown) = (error.trouble.to_string(), words::path(&target));
-        let text = format!(
-            "{}. {shown} is half-way: run forkpoint undo {shown} again when that is mended. forkpoint status {shown} says \
-             more.",
-            what.trim_end_matches('.')
-        );
-        Failure::new(exit::HALFWAY, text)
-    })?;
+    let store = result.map_err(|error| failed(&error, &target, undo_dir.as_deref()))?;
     let shown = words::path(&target);
     console.note(&format!(
         "{shown} is what it was before the rewind; forkpoint undo {shown} --discard removes {}",

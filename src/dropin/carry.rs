@@ -1,5 +1,6 @@
 //! Carrying the plan out, with an undo store and without asking.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,11 +9,11 @@ use std::time::Duration;
 use crate::diagnosis::Diagnosis;
 use crate::plan::Plan;
 use crate::report::{dto, json};
-use crate::rewind::{self, Failed, Going, RealDisk, State, SyncMethod, Trouble};
+use crate::rewind::{self, Begun, Failed, Going, RealDisk, State, SyncMethod, Trouble};
 use crate::scan::progress::Progress;
 
 use super::listing;
-use super::log::{Ended, FAILED, INTERRUPTED, Log};
+use super::log::{Ended, FAILED, INTERRUPTED, Log, strerror};
 use super::options::{self, Options};
 
 /// Where the undo store goes if no option says so: a cluster manager that calls pg_rewind gives it no new options.
@@ -51,7 +52,23 @@ pub fn unfinished(
     let place = target.display();
     match status.state {
         State::None | State::Done | State::Undone => Ok(false),
+        State::StoreMissing => {
+            let end = log.fatal(&status.strange.unwrap_or_default());
+            log.hint(&status.without_store.unwrap_or_default());
+            Err(end)
+        }
         State::InProgress if !options.dry_run => {
+            let begun = rewind::begun(target, undo_dir.as_deref(), &disk);
+            let begun = begun.map_err(|error| log.fatal(error.to_string().trim_end_matches('.')))?;
+            if let Some(other) = other_than_begun(&begun, options, undo_dir.as_deref()) {
+                let end = log.fatal(&format!("an earlier rewind of the target is half-way, and {other}"));
+                log.detail("Nothing was changed by this run.");
+                log.hint(&format!(
+                    "Run it with the options of the earlier one, or go on with \"forkpoint resume {place}\", or back with \
+                     \"forkpoint undo {place}\"."
+                ));
+                return Err(end);
+            }
             log.note("an earlier rewind stopped half-way and is resumed");
             let going = Going { threads: threads(), ..Going::default() };
             let resumed = rewind::resume(target, undo_dir.as_deref(), &going, &disk, progress);
@@ -64,6 +81,57 @@ pub fn unfinished(
             log.hint(&format!("\"forkpoint status {place}\" says what can be done."));
             Err(end)
         }
+    }
+}
+
+/// What this run asks for and the one that is half-way does not do, if there is something.
+fn other_than_begun(begun: &Begun, options: &Options, undo_dir: Option<&Path>) -> Option<String> {
+    let plan = &begun.plan;
+    let given = options.source.as_deref().unwrap_or(Path::new(""));
+    let identity = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+    match given.metadata().map(identity) {
+        Ok(found) if found == (plan.source.device, plan.source.inode) => {}
+        Ok(_) => {
+            return Some(format!("its source is \"{}\", not \"{}\"", plan.source.path, given.display()));
+        }
+        Err(error) => {
+            let why = strerror(&error);
+            return Some(format!(
+                "its source is \"{}\", while \"{}\" cannot be looked at: {why}",
+                plan.source.path,
+                given.display()
+            ));
+        }
+    }
+    if !plan.options.pg_rewind_compatible {
+        return Some("forkpoint apply began it, with a plan of its own".into());
+    }
+    if options.no_undo && begun.undo {
+        return Some("it keeps an undo store, which --no-undo forbids".into());
+    }
+    // a directory for the store that was given by the environment is for new ones
+    let elsewhere = options.undo_dir.is_some().then_some(undo_dir).flatten().filter(|dir| {
+        let here = dir.metadata().map(identity).ok();
+        let lies = [begun.store.parent(), Some(begun.store.as_path())];
+        lies.into_iter().flatten().all(|place| place.metadata().map(identity).ok() != here)
+    });
+    if let Some(dir) = elsewhere {
+        return Some(format!(
+            "its undo store is \"{}\", not in \"{}\"",
+            begun.store.display(),
+            dir.display()
+        ));
+    }
+    let asked = sync_of(options);
+    let named = options.no_sync || options.sync_method.is_some() || begun.sync == SyncMethod::None;
+    (named && asked != begun.sync).then(|| "it syncs in another way than this run is told to".into())
+}
+
+const fn sync_of(options: &Options) -> SyncMethod {
+    match (options.no_sync, options.sync_method) {
+        (true, _) => SyncMethod::None,
+        (false, Some(options::SyncMethod::Fsync)) => SyncMethod::Fsync,
+        (false, _) => SyncMethod::Syncfs,
     }
 }
 
@@ -82,15 +150,10 @@ pub fn out(
     let mut report = Vec::new();
     // writing to memory cannot fail, and without the report the rewind is as good
     let _ = json::write(&dto::Report::from(diagnosis), &mut report);
-    let sync = match (options.no_sync, options.sync_method) {
-        (true, _) => SyncMethod::None,
-        (false, Some(options::SyncMethod::Fsync)) => SyncMethod::Fsync,
-        (false, _) => SyncMethod::Syncfs,
-    };
     let how = rewind::Options {
         undo: !options.no_undo,
         undo_dir: undo_dir(options),
-        sync,
+        sync: sync_of(options),
         threads: threads(),
         replace_finished: true,
         report: Some(report),

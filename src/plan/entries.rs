@@ -37,8 +37,8 @@ pub struct Ground<'a> {
     pub needed: &'a [Needed],
     /// Names of segments that this major's pg_rewind keeps; `None` for forkpoint's own plan.
     pub kept_by_pg_rewind: Option<Vec<String>>,
-    /// A history file from an archive: name, file, bytes.
-    pub history: Option<(String, PathBuf, u64)>,
+    /// A history file from an archive: name, file (none: from the restore command), bytes.
+    pub history: Option<(String, Option<PathBuf>, u64)>,
     /// Where the two part, if it matters.
     pub divergence: Option<Lsn>,
 }
@@ -184,7 +184,7 @@ impl Work<'_> {
                     return self.add(path, Action::Keep, Why::NeededWal);
                 }
                 // a file of that name that is not usable
-                Some(From::Archive(_)) => return Ok(()),
+                Some(From::Archive(_) | From::RestoreCommand) => return Ok(()),
                 _ => {}
             }
         }
@@ -295,23 +295,27 @@ impl Work<'_> {
         }
         let segment_bytes = self.ground.facts.target.segment_size.bytes();
         for needed in self.ground.needed {
-            if let From::Archive(from) = &needed.from {
-                self.archived(&needed.name, from, segment_bytes)?;
+            match &needed.from {
+                From::Archive(from) => self.archived(&needed.name, Some(from), segment_bytes)?,
+                From::RestoreCommand => self.archived(&needed.name, None, segment_bytes)?,
+                _ => {}
             }
         }
         if let Some((name, from, size)) = &self.ground.history {
-            self.archived(name, from, *size)?;
+            self.archived(name, from.as_deref(), *size)?;
         }
         Ok(())
     }
 
-    fn archived(&mut self, name: &str, from: &Path, size: u64) -> Result<(), PlanError> {
+    /// `from`: none where the restore command brings it.
+    fn archived(&mut self, name: &str, from: Option<&Path>, size: u64) -> Result<(), PlanError> {
         let path = format!("pg_wal/{name}");
         if !self.placed.insert(path.clone().into_bytes()) {
             return Ok(());
         }
         self.built.entries.retain(|e| e.path.as_bytes() != path.as_bytes());
-        let from = Origin::Archive(PlanPath::from(absolute(from).as_path()));
+        let from = from
+            .map_or(Origin::RestoreCommand, |from| Origin::Archive(PlanPath::from(absolute(from).as_path())));
         self.add(Path::new(&path), Action::Copy { size, from }, Why::MissingWal)
     }
 

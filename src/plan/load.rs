@@ -159,6 +159,14 @@ impl Plan {
                         return Err(format!("{path}: only WAL is copied from archives, from absolute paths"));
                     }
                 }
+                Action::Copy { from: Origin::RestoreCommand, .. } => {
+                    let name = path.as_path().strip_prefix("pg_wal").ok();
+                    if name.is_none_or(|name| name.iter().count() != 1)
+                        || self.options.restore_command.is_none()
+                    {
+                        return Err(format!("{path}: only WAL is brought by a restore command"));
+                    }
+                }
                 _ => {}
             }
         }

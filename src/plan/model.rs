@@ -224,6 +224,8 @@ pub enum Origin {
     Source,
     /// A WAL segment or history file of an archive, perhaps compressed: unpacked, it has the entry's size.
     Archive(PlanPath),
+    /// The restore command brings it, under its name, before the first write: a WAL segment or history file.
+    RestoreCommand,
 }
 
 /// Neighbouring blocks of one file (not of the relation: a relation's file holds up to 131072 blocks).

@@ -33,7 +33,7 @@ pub enum From {
     Target,
     /// An archive's file is copied.
     Archive(PathBuf),
-    /// Only the restore command brings it: the server has to fetch it itself.
+    /// Only the restore command brings it.
     RestoreCommand,
     /// Nowhere.
     Missing,
@@ -149,9 +149,9 @@ impl Wal {
         }
     }
 
-    /// The source's present history file, if it is not in its own WAL directory and an archive has it uncompressed or
-    /// not: name, file, size in bytes.
-    pub fn missing_history(&self, facts: &Facts) -> Option<(String, PathBuf, u64)> {
+    /// The source's present history file, if it is not in its own WAL directory and an archive has it, compressed or not,
+    /// or the restore command brings it: name, file (none: from the restore command), size in bytes.
+    pub fn missing_history(&self, facts: &Facts) -> Option<(String, Option<PathBuf>, u64)> {
         let timeline = facts.source.lineage.timeline;
         if timeline == 1 {
             return None;
@@ -161,9 +161,11 @@ impl Wal {
         if files.iter().any(|f| f.own) {
             return None;
         }
-        let file = files.into_iter().next()?;
         let name = WalName::History(timeline).file_name(self.format.segment_size);
-        Some((name, file.path, file.bytes.len() as u64))
+        match files.into_iter().next() {
+            Some(file) => Some((name, Some(file.path), file.bytes.len() as u64)),
+            None => self.source.restored_history(timeline).map(|file| (name, None, file.bytes.len() as u64)),
+        }
     }
 
     /// Names of the target's segments that pg_rewind (from 14 on) keeps: those in which it reads a record on its way back

@@ -147,6 +147,9 @@ fn action(entry: &Entry) -> String {
         Action::Copy { size, from: Origin::Archive(from) } => {
             format!("copy {} from {}", words::bytes(*size), words::path(from.as_path()))
         }
+        Action::Copy { size, from: Origin::RestoreCommand } => {
+            format!("copy {} that the restore command brings", words::bytes(*size))
+        }
         Action::Change { blocks, tail, truncate_to } => {
             let count: u64 = blocks.iter().map(|b| u64::from(b.count)).sum();
             let mut parts = Vec::new();

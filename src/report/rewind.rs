@@ -45,6 +45,8 @@ pub struct Report {
 pub enum StateText {
     /// There is none.
     None,
+    /// It is half-way, and its undo store is not to be found.
+    StoreMissing,
     /// It is half-way.
     InProgress,
     /// It is finished.
@@ -112,6 +114,7 @@ impl Report {
             target: PathText::from(target),
             state: match status.state {
                 State::None => StateText::None,
+                State::StoreMissing => StateText::StoreMissing,
                 State::InProgress => StateText::InProgress,
                 State::Done => StateText::Done,
                 State::Undoing => StateText::Undoing,
@@ -120,7 +123,8 @@ impl Report {
             },
             strange: status.strange.clone(),
             rewind: rewind.map(view),
-            control_file_aside: rewind.is_some_and(|r| r.control_aside),
+            control_file_aside: status.state == State::StoreMissing
+                || rewind.is_some_and(|r| r.control_aside),
             can_resume: status.state == State::InProgress,
             can_undo: rewind.is_some() && no_undo.is_none(),
             no_undo,
@@ -138,7 +142,7 @@ fn next_steps(target: &Path, status: &Status) -> Vec<String> {
         format!("`forkpoint undo {target} --discard` removes the store once it is of no use any more.");
     let mut steps = Vec::new();
     match status.state {
-        State::None => {}
+        State::None | State::StoreMissing => steps.extend(status.without_store.clone()),
         State::InProgress => {
             steps
                 .push(format!("`forkpoint resume {target}` completes it; the source must not have changed."));
@@ -179,6 +183,11 @@ pub fn content(target: &Path, status: &Status) -> Vec<Block> {
     let report = Report::new(target, status);
     let (sign, style, line) = match (status.state, status.rewind.as_ref()) {
         (State::None, _) => ('·', Style::Good, "No rewind of this directory is known"),
+        (State::StoreMissing, _) => (
+            '!',
+            Style::Bad,
+            "A rewind is half-way, and its undo store is not there: the directory is neither old nor new",
+        ),
         (State::InProgress, Some(r)) if !r.control_aside => {
             ('!', Style::Warn, "A rewind was begun, and nothing was changed yet")
         }
@@ -218,7 +227,11 @@ pub fn content(target: &Path, status: &Status) -> Vec<Block> {
     }
     blocks.push(Block::Pairs(pairs));
     if let Some(strange) = &status.strange {
-        blocks.push(Block::Para(strange.as_str().into()));
+        let mut text = strange.trim_end_matches('.').to_owned();
+        if let Some(first) = text.get(..1).map(str::to_uppercase) {
+            text.replace_range(..1, &first);
+        }
+        blocks.push(Block::Para(format!("{text}.").into()));
     }
     if report.control_file_aside {
         blocks.push(Block::Para(prose(

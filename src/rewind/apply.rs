@@ -1,5 +1,6 @@
 //! Beginning a rewind, and going on with one.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,12 +12,14 @@ use super::control;
 use super::copy::Checks;
 use super::disk::{At, Disk, Root, absent_is_none, exists};
 use super::error::{Doing, Failed, Trouble, refuse};
+use super::fetched;
 use super::hash;
-use super::journal::{Attributes, Begin, FORMAT, Finishing, Record};
+use super::journal::{Attributes, Begin, FORMAT, Finishing, Journal, Record};
 use super::manifest::{Identity, Manifest, Pointer, SyncMethod};
 use super::ops;
 use super::places::{self, Side};
 use super::pointer;
+use super::room;
 use super::store::{self, Contents, Store};
 use super::work::{Limits, Work};
 use crate::pg::control::ControlFile;
@@ -27,10 +30,11 @@ use crate::scan::progress::Progress;
 /// Behind the name of a finished rewind's store while the next one is in the works.
 const PREVIOUS: &str = ".previous";
 /// Names of a store, by which one is known that was never finished.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     clone::DIRECTORY,
     clone::LISTING,
     clone::PROBE,
+    "fetched",
     "journal",
     "lock",
     "manifest.json.new",
@@ -61,6 +65,8 @@ pub struct Options {
     pub replace_finished: bool,
     /// The user knows that no server runs on the target, although its control file says that it was not shut down.
     pub target_is_stopped: bool,
+    /// Refuse where a filesystem has not the room that the rewind needs.
+    pub check_room: bool,
     /// The report, as JSON, for the store.
     pub report: Option<Vec<u8>>,
     /// How much is done between two records of the journal.
@@ -78,6 +84,7 @@ impl Default for Options {
             verify: false,
             replace_finished: false,
             target_is_stopped: false,
+            check_room: true,
             report: None,
             limits: Limits::default(),
         }
@@ -182,6 +189,9 @@ fn begin(
     let ops = ops::of(plan, &begin);
     checks::target(disk, plan, &target, &ops)?;
     checks::source_files(disk, &source, &ops)?;
+    if options.check_room {
+        room::check(disk, plan, &target, (parent, &parent_path), &ops, options, progress)?;
+    }
     progress.check()?;
 
     let meta = disk.metadata(At::new(target.root, "")).doing("could not be looked at", target_path)?;
@@ -212,6 +222,10 @@ fn begin(
         progress,
     };
     let store = Store::create(disk, (parent, &parent_path), &name, &target, &contents)?;
+    if let Err(trouble) = fetched::bring(disk, plan, &ops, &store, progress) {
+        store.remove(disk)?;
+        return Err(trouble);
+    }
     let place = PlanPath::from(store.path.as_path());
     let pointer = Pointer { format: FORMAT, operation, store: place, identity };
     Ok(Begun { store, target, source, pointer, previous, _lock: lock })
@@ -245,7 +259,15 @@ fn store_parent(
             path.display()
         ));
     }
-    let root = disk.open_root(&path).doing("could not be opened for the undo store", &path)?;
+    let found =
+        absent_is_none(disk.open_root(&path)).doing("could not be opened for the undo store", &path)?;
+    let Some(root) = found else {
+        return refuse(format!(
+            "the directory for the undo store, {}, is not there. Make it first: owned by the owner of the data directory, \
+             on a filesystem that lasts and has room.",
+            path.display()
+        ));
+    };
     let identity = |root| {
         let meta = disk.metadata(At::new(root, ""))?;
         Ok((meta.device, meta.inode))
@@ -264,7 +286,19 @@ fn store_parent(
             ));
         }
     }
-    if !given {
+    if given {
+        // with the data directory on the same one, both go away or neither
+        let (here, there) = (identity(root), identity(target.root));
+        let together = here.doing("could not be looked at", &path)?.0
+            == there.doing("could not be looked at", &target.path)?.0;
+        if !together && !disk.lasting(root).doing("could not be looked at", &path)? {
+            return refuse(format!(
+                "{} lies in memory or in a container's own layer: after a restart a half-way rewind of {data} could go \
+                 neither on nor back. Give a directory that lasts for the undo store with --undo-dir.",
+                path.display()
+            ));
+        }
+    } else {
         if !disk.same_mount(root, target.root).doing("could not be looked at", &path)? {
             return refuse(format!(
                 "{data} is a mount point, and what lies beside it may go away with the machine. Give a directory for \
@@ -282,6 +316,35 @@ fn store_parent(
     Ok((root, path))
 }
 
+/// Refuses where another forkpoint works on a data directory, or left it half-way.
+pub fn free_to_begin(target: &Path, undo_dir: Option<&Path>, disk: &dyn Disk) -> Result<(), Trouble> {
+    let found = pointer::find(disk, target, undo_dir)?;
+    let _lock = store::lock(disk, At::new(found.root, ""), target)?;
+    let data = target.display();
+    match &found.store {
+        Some((store, manifest, journal)) => not_halfway((&store.display(), manifest.undo), journal, &data),
+        None if found.lost() => pointer::required(&found, target).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+fn not_halfway(
+    (store, undo): (&dyn Display, bool),
+    journal: &Journal,
+    data: &dyn Display,
+) -> Result<(), Trouble> {
+    match (journal.done, journal.undo_begun, journal.undone, journal.discarding) {
+        (_, _, Some(_), _) | (_, _, _, Some(_)) | (Some(_), None, ..) => Ok(()),
+        (_, Some(_), ..) => refuse(format!(
+            "undoing an earlier rewind was begun and is not finished ({store}). Finish it with forkpoint undo {data}."
+        )),
+        (None, None, ..) => refuse(format!(
+            "an earlier rewind is half-way ({store}). Go on with forkpoint resume {data}{}.",
+            if undo { format!(", or back with forkpoint undo {data}") } else { String::new() }
+        )),
+    }
+}
+
 /// Makes way for a new store: what never began and what was undone is removed, what is finished only if that was asked
 /// for. Gives the place that a finished one was put at.
 fn make_room(
@@ -294,33 +357,22 @@ fn make_room(
     let path = parent.1.join(name);
     let data = target.path.display();
     let found = pointer::find(disk, &target.path, options.undo_dir.as_deref())?;
-    if let Some((store, _, journal)) = &found.store {
+    if let Some((store, manifest, journal)) = &found.store {
         let store = store.display();
-        match (journal.done, journal.undo_begun, journal.undone, journal.discarding) {
-            (_, _, Some(_), _) | (_, _, _, Some(_)) => {}
-            (_, Some(_), ..) => {
-                return refuse(format!(
-                    "undoing an earlier rewind was begun and is not finished ({store}). Finish it with forkpoint undo \
-                     {data}."
-                ));
-            }
-            (Some(_), ..) if options.replace_finished => {}
-            (Some(_), ..) => {
-                return refuse(format!(
-                    "the store of an earlier, finished rewind is still there ({store}). Remove it with forkpoint undo \
-                     {data} --discard, or give another directory with --undo-dir."
-                ));
-            }
-            _ => {
-                return refuse(format!(
-                    "an earlier rewind is half-way ({store}). Go on with forkpoint resume {data}, or back with \
-                     forkpoint undo {data}."
-                ));
-            }
+        not_halfway((&store, manifest.undo), journal, &data)?;
+        let finished = journal.done.is_some() && journal.undone.is_none() && journal.discarding.is_none();
+        if finished && !options.replace_finished {
+            return refuse(format!(
+                "the store of an earlier, finished rewind is still there ({store}). Remove it with forkpoint undo \
+                 {data} --discard, or give another directory with --undo-dir."
+            ));
         }
-    } else if let Some(strange) = found.strange {
+    } else if let Some(told) = found.told(&target.path) {
+        if found.lost() {
+            return refuse(format!("{told}. {}", found.without_store(&target.path)));
+        }
         return refuse(format!(
-            "{strange}. If it is of no use any more, remove the file forkpoint.state, which is no part of a cluster."
+            "{told}. If it is of no use any more, remove the file forkpoint.state, which is no part of a cluster."
         ));
     }
     if !exists(disk, At::new(parent.0, name)).doing("could not be looked at", &path)? {
@@ -373,8 +425,14 @@ pub fn resume(
     let mut store = Store::open(disk, &path).map_err(Failed::before)?;
     let journal = &store.journal;
     if journal.undo_begun.is_some() || journal.discarding.is_some() {
-        let text = format!("undoing was begun; there is only forkpoint undo {} now", target.display());
-        return Err(Failed { trouble: Trouble::Refused(text), halfway: journal.undone.is_none() });
+        let text = match (journal.undone, journal.discarding) {
+            (_, Some(_)) => "its store is being removed",
+            (Some(_), _) => "it was undone",
+            _ => "undoing it was begun",
+        };
+        let text = format!("the rewind of {} cannot be completed any more: {text}", target.display());
+        let halfway = journal.undone.is_none() && journal.discarding.is_none();
+        return Err(Failed { trouble: Trouble::Refused(text), halfway });
     }
     if journal.done.is_some() {
         return Ok(outcome(&store));
@@ -457,6 +515,8 @@ fn go_on(
     store.append(&Record::Finishing(finishing))?;
     control::put_new(disk, target, store, &new)?;
     store.append(&Record::Done { at: disk.now() })?;
+    // finished: what cannot be cleared away is no reason to call it a failure
+    let _ = fetched::remove(disk, store);
     Ok(outcome(store))
 }
 

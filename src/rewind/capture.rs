@@ -1,6 +1,8 @@
 //! What an operation will change is looked at, and kept, before it changes.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -17,6 +19,8 @@ use crate::plan::path::{PlanPath, RelPath};
 
 /// Largest file that lines are appended to.
 const SMALL: u64 = 16 << 20;
+/// The label of SELinux. A new file has its directory's, and a policy may forbid another one.
+pub const SELINUX: &str = "security.selinux";
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
 
@@ -120,8 +124,8 @@ impl Capture<'_> {
                     return Ok(Before::Moved(Moved::new(meta, Vec::new())));
                 }
                 let file = self.disk.open(at, Access::Read).doing("could not be opened", op.path)?;
-                if moved {
-                    let xattrs = file.xattrs().doing("its attributes could not be read", op.path)?;
+                let xattrs = file.xattrs().doing("its attributes could not be read", op.path)?;
+                if moved && xattrs.iter().all(|(name, _)| settable(name)) {
                     return Ok(Before::Moved(Moved::new(meta, xattrs)));
                 }
                 self.pack(op.path, &*file, meta, &[(0, meta.size)])
@@ -189,6 +193,12 @@ impl Capture<'_> {
         self.known.insert(parent.to_owned());
         Ok(())
     }
+}
+
+/// Whether a new file can be given this extended attribute by its owner. A file with another one is written in place,
+/// which keeps them all.
+fn settable(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b"user.") || name == "system.posix_acl_access" || name == SELINUX
 }
 
 /// Refuses what is not as the plan saw it.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::capture;
 use super::control;
-use super::disk::{At, Disk, absent_is_none, read_small};
+use super::disk::{At, Disk, Kind, Meta, absent_is_none, read_small};
 use super::error::{Doing, Trouble, refuse};
 use super::hash;
 use super::ops::{Op, What};
@@ -16,30 +16,32 @@ use crate::plan::model::{Action, Origin};
 /// The postmaster's lock file.
 const PID_FILE: &str = "postmaster.pid";
 
-/// The process of a server that runs on this very directory, as far as this machine can tell. A snapshot carries the
-/// lock file of another directory (its second line).
-pub fn running(disk: &dyn Disk, side: &Side) -> Result<Option<i32>, Trouble> {
+/// The process of a server that runs on this very directory, as far as this machine can tell, and how it is known. A
+/// snapshot carries the lock file of another directory (its second line).
+pub fn running(disk: &dyn Disk, side: &Side) -> Result<Option<(i32, &'static str)>, Trouble> {
     let bytes = absent_is_none(read_small(disk, At::new(side.root, PID_FILE), 1 << 16))
         .doing("could not be read", &side.path.join(PID_FILE))?;
-    let Some(bytes) = bytes else { return Ok(None) };
-    let mut lines = bytes.split(|b| *b == b'\n');
+    let mut lines = bytes.iter().flat_map(|bytes| bytes.split(|b| *b == b'\n'));
     let pid = lines.next().and_then(|line| std::str::from_utf8(line).ok()?.trim().parse::<i32>().ok());
     // a standalone backend's is negative
-    let Some(pid) = pid.map(i32::saturating_abs).filter(|pid| disk.process_lives(*pid)) else {
-        return Ok(None);
-    };
-    let here = disk.metadata(At::new(side.root, "")).doing("could not be looked at", &side.path)?;
-    let named = lines.next().map(|line| Path::new(std::ffi::OsStr::from_bytes(line)));
-    let there = named.and_then(|path| disk.metadata(At::new(disk.open_root(path).ok()?, "")).ok());
-    Ok(there.is_none_or(|there| (there.device, there.inode) == (here.device, here.inode)).then_some(pid))
+    if let Some(pid) = pid.map(i32::saturating_abs).filter(|pid| disk.process_lives(*pid)) {
+        let here = disk.metadata(At::new(side.root, "")).doing("could not be looked at", &side.path)?;
+        let named = lines.next().map(|line| Path::new(std::ffi::OsStr::from_bytes(line)));
+        let there = named.and_then(|path| disk.metadata(At::new(disk.open_root(path).ok()?, "")).ok());
+        if there.is_none_or(|there| (there.device, there.inode) == (here.device, here.inode)) {
+            return Ok(Some((pid, "of its postmaster.pid")));
+        }
+    }
+    let found = disk.server_in(side.root).doing("could not be looked at", &side.path)?;
+    Ok(found.map(|pid| (pid, "which works in it, whatever its postmaster.pid says or lacks")))
 }
 
 /// Refuses a directory that a server runs on.
 pub fn stopped(disk: &dyn Disk, side: &Side, what: &str) -> Result<(), Trouble> {
     match running(disk, side)? {
         None => Ok(()),
-        Some(pid) => refuse(format!(
-            "a server runs on the {what} {} (process {pid} of its postmaster.pid). Stop it first.",
+        Some((pid, known)) => refuse(format!(
+            "a server runs on the {what} {} (process {pid}, {known}). Stop it first.",
             side.path.display()
         )),
     }
@@ -47,19 +49,22 @@ pub fn stopped(disk: &dyn Disk, side: &Side, what: &str) -> Result<(), Trouble> 
 
 /// Refuses root, and everyone but the owner.
 pub fn owner(disk: &dyn Disk, target: &Side) -> Result<(), Trouble> {
-    let user = disk.user();
     let meta = disk.metadata(At::new(target.root, "")).doing("could not be looked at", &target.path)?;
-    if user.uid == 0 {
+    owned(disk.user().uid, meta.uid, &target.path)
+}
+
+/// Refuses root, and everyone but the owner of a data directory, by their numbers.
+pub fn owned(user: u32, owner: u32, path: &Path) -> Result<(), Trouble> {
+    if user == 0 {
         return refuse(
-            "it cannot be run as root: files that it makes have to belong to the server's user. Run it as the owner of the data directory.",
+            "it cannot be run as root: files that it makes have to belong to the server's user. Run it as the owner of the \
+             data directory.",
         );
     }
-    if user.uid != meta.uid {
+    if user != owner {
         return refuse(format!(
-            "{} belongs to the user with number {}, this program runs as number {}. Run it as the owner.",
-            target.path.display(),
-            meta.uid,
-            user.uid
+            "{} belongs to the user with number {owner}, this program runs as number {user}. Run it as the owner.",
+            path.display()
         ));
     }
     Ok(())
@@ -72,11 +77,31 @@ pub fn target(disk: &dyn Disk, plan: &Plan, side: &Side, ops: &[Op<'_>]) -> Resu
         let path = side.path.join(control::CONTROL);
         return Err(Trouble::TargetChanged { path, what: "it is another one".into() });
     }
+    let user = disk.user();
+    let foreign = |meta: &Meta| meta.uid != user.uid || !user.gids.contains(&meta.gid);
+    let not_ours = |path: &Path, meta: &Meta, what: &str| {
+        refuse(format!(
+            "{}: it belongs to user {} and group {}, and {what} could not be given to them. Change that with chown, or \
+             chgrp to a group of the data directory's owner.",
+            side.path.join(path).display(),
+            meta.uid,
+            meta.gid
+        ))
+    };
+    let path = Path::new(control::CONTROL);
+    let meta = disk.metadata(At::new(side.root, path)).doing("could not be looked at", path)?;
+    if foreign(&meta) {
+        return not_ours(path, &meta, "the new one");
+    }
     for op in ops.iter().filter(|op| op.planned && !matches!(op.what, What::Planned(Action::Keep))) {
         let at = side.entry(op.path);
         // what lies below something that is yet to be made, or was a link to nowhere, is not there either
         let found = absent_is_none(disk.metadata(at)).doing("could not be looked at", op.path)?;
         capture::unchanged(disk, at, op.path, op.target, found.as_ref())?;
+        let removed = matches!(op.what, What::Planned(Action::Remove));
+        if let Some(meta) = found.filter(|meta| removed && meta.kind == Kind::Directory && foreign(meta)) {
+            return not_ours(op.path, &meta, "what undo makes again");
+        }
     }
     Ok(())
 }

@@ -217,6 +217,17 @@ impl Maker<'_> {
         Ok(entries)
     }
 
+    /// Bytes of the files in each of the target's directories, the control file's not counted.
+    pub fn sizes(&self) -> Result<HashMap<Root, u64>, Trouble> {
+        let mut sizes = HashMap::new();
+        for entry in self.entries()? {
+            if let What::File { size, .. } = entry.what {
+                *sizes.entry(self.target.entry(entry.path.as_path()).root).or_default() += size;
+            }
+        }
+        Ok(sizes)
+    }
+
     /// Clones the target. All of it is safe on disk when this returns. The list's bytes come with it.
     pub fn make(
         &self,

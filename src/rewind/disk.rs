@@ -143,6 +143,10 @@ pub trait Disk: Sync {
     fn now(&self) -> i64;
     /// Whether a process of that number lives on this machine.
     fn process_lives(&self, pid: i32) -> bool;
+    /// The process of a server that works in the directory on this machine.
+    fn server_in(&self, root: Root) -> io::Result<Option<i32>>;
+    /// Bytes that this user can still write to the filesystem that holds the root.
+    fn free(&self, root: Root) -> io::Result<u64>;
 
     /// Makes a regular file, which must not exist, and opens it for reading and writing.
     fn create(&self, at: At<'_>, mode: u32) -> io::Result<Box<dyn DiskFile>>;

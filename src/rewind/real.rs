@@ -19,6 +19,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::disk::{Access, At, Disk, DiskFile, Kind, Meta, Root, Stamp, User, Xattrs};
+use crate::source::datadir::Identity;
+use crate::source::processes;
 
 /// `f_type` of tmpfs (`TMPFS_MAGIC`, linux/magic.h).
 const TMPFS: i64 = 0x0102_1994;
@@ -231,6 +233,16 @@ impl Disk for RealDisk {
             // it is another user's
             Err(error) => error == Errno::PERM,
         }
+    }
+
+    fn server_in(&self, root: Root) -> io::Result<Option<i32>> {
+        let Meta { device, inode, .. } = self.metadata(At::new(root, ""))?;
+        Ok(processes::server_in(Identity { device, inode }))
+    }
+
+    fn free(&self, root: Root) -> io::Result<u64> {
+        let space = rustix::fs::fstatvfs(self.root(root)?)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
 
     fn create(&self, at: At<'_>, mode: u32) -> io::Result<Box<dyn DiskFile>> {

@@ -5,16 +5,21 @@ use std::path::{Path, PathBuf};
 use super::apply::label_now;
 use super::control;
 use super::disk::Disk;
-use super::error::Trouble;
+use super::error::{Doing, Trouble};
 use super::hash;
+use super::manifest::SyncMethod;
 use super::pointer;
+use super::store;
 use super::undo;
+use crate::plan::Plan;
 
 /// How far a rewind got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// There is none.
     None,
+    /// It is half-way, and its store is not to be found: it can neither go on nor back.
+    StoreMissing,
     /// It is half-way; or all is ready and nothing is done yet.
     InProgress,
     /// It is finished.
@@ -32,8 +37,10 @@ pub enum State {
 pub struct Status {
     /// How far it got.
     pub state: State,
-    /// What belongs to no rewind of this directory, in a sentence.
+    /// What belongs to no rewind of this directory, or that its store is missing, in a sentence.
     pub strange: Option<String>,
+    /// What to do where the store is missing.
+    pub without_store: Option<String>,
     /// The rewind, if there is one.
     pub rewind: Option<Rewind>,
 }
@@ -73,11 +80,43 @@ pub struct Rewind {
     pub no_undo: Option<String>,
 }
 
+/// What the rewind of a data directory is carried out with, if it has a store.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// Its plan.
+    pub plan: Plan,
+    /// Where its store is.
+    pub store: PathBuf,
+    /// Whether it can be undone.
+    pub undo: bool,
+    /// How the target is synced.
+    pub sync: SyncMethod,
+}
+
+/// Reads that.
+///
+/// # Errors
+/// There is none, or its plan cannot be read.
+pub fn begun(target: &Path, undo_dir: Option<&Path>, disk: &dyn Disk) -> Result<Begun, Trouble> {
+    let found = pointer::find(disk, target, undo_dir)?;
+    let path = pointer::required(&found, target)?;
+    let root = disk.open_root(&path).doing("could not be opened", &path)?;
+    let (manifest, _) = store::read(disk, root, &path)?;
+    let plan = store::plan(disk, root, &path, &manifest)?;
+    Ok(Begun { plan, store: path, undo: manifest.undo, sync: manifest.sync })
+}
+
 /// Looks.
 pub fn status(target: &Path, undo_dir: Option<&Path>, disk: &dyn Disk) -> Result<Status, Trouble> {
     let found = pointer::find(disk, target, undo_dir)?;
+    let told = found.told(target);
+    if found.lost() {
+        let next = Some(found.without_store(target));
+        return Ok(Status { state: State::StoreMissing, strange: told, without_store: next, rewind: None });
+    }
     let Some((store, manifest, journal)) = found.store else {
-        return Ok(Status { state: State::None, strange: found.strange, rewind: None });
+        let next = found.missing.as_ref().map(|_| found.without_store(target));
+        return Ok(Status { state: State::None, strange: told, without_store: next, rewind: None });
     };
     let state = if journal.discarding.is_some() {
         State::Discarding
@@ -123,5 +162,5 @@ pub fn status(target: &Path, undo_dir: Option<&Path>, disk: &dyn Disk) -> Result
         drops_work,
         no_undo,
     };
-    Ok(Status { state, strange: found.strange, rewind: Some(rewind) })
+    Ok(Status { state, strange: told, without_store: None, rewind: Some(rewind) })
 }

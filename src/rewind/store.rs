@@ -199,8 +199,10 @@ impl Store {
         let root = disk.open_root(path).doing("could not be opened", path)?;
         let held = lock(disk, At::new(root, "lock"), path)?;
         let (manifest, journal) = read(disk, root, path)?;
-        let log = disk.open(At::new(root, "journal"), Access::Write).doing("could not be opened", path)?;
-        let pack = disk.open(At::new(root, "pack"), Access::Write).doing("could not be opened", path)?;
+        let open = |name: &str| {
+            disk.open(At::new(root, name), Access::Write).doing("could not be opened", &path.join(name))
+        };
+        let (log, pack) = (open("journal")?, open("pack")?);
         let mut moved = vec![(None, sub(disk, root, path, "moved")?)];
         for annex in &manifest.annexes {
             let at = annex.path.as_path();
@@ -230,14 +232,7 @@ impl Store {
 
     /// The plan in it.
     pub fn plan(&self, disk: &dyn Disk) -> Result<Plan, Trouble> {
-        let bytes = read_small(disk, At::new(self.root, "plan.json"), PLAN_LIMIT)
-            .doing("could not be read", &self.path.join("plan.json"))?;
-        let damaged = |what| Trouble::Store { path: self.path.clone(), what };
-        let plan = Plan::from_json(&bytes).map_err(|e| damaged(format!("plan.json: {e}")))?;
-        if plan.id != self.manifest.plan {
-            return Err(damaged("plan.json is another plan than the manifest names".into()));
-        }
-        Ok(plan)
+        plan(disk, self.root, &self.path, &self.manifest)
     }
 
     /// Appends a record, which is safe when this returns.
@@ -346,6 +341,18 @@ impl Store {
     }
 }
 
+/// The plan in a store.
+pub fn plan(disk: &dyn Disk, root: Root, path: &Path, manifest: &Manifest) -> Result<Plan, Trouble> {
+    let bytes = read_small(disk, At::new(root, "plan.json"), PLAN_LIMIT)
+        .doing("could not be read", &path.join("plan.json"))?;
+    let damaged = |what| Trouble::Store { path: path.to_owned(), what };
+    let plan = Plan::from_json(&bytes).map_err(|e| damaged(format!("plan.json: {e}")))?;
+    if plan.id != manifest.plan {
+        return Err(damaged("plan.json is another plan than the manifest names".into()));
+    }
+    Ok(plan)
+}
+
 /// Manifest and journal of a store.
 pub fn read(disk: &dyn Disk, root: Root, path: &Path) -> Result<(Manifest, Journal), Trouble> {
     let file = path.join("manifest.json");
@@ -438,6 +445,24 @@ fn cloned(
     Ok(Some(clone::Note { how, sha256: super::hash::of(&listing), parts: inside }))
 }
 
+/// What a link leads to, and the directory above, if a file can be renamed from the one into the other.
+pub fn annex_place(
+    disk: &dyn Disk,
+    target: &Side,
+    link: &Path,
+    behind: Root,
+) -> Result<Option<(PathBuf, Root)>, Trouble> {
+    let full = target.path.join(link);
+    // one that the plan makes holds nothing yet
+    let text = absent_is_none(disk.read_link(target.entry(link))).doing("could not be read", &full)?;
+    let Some(text) = text else { return Ok(None) };
+    let to = full.parent().map_or_else(|| text.clone(), |p| p.join(&text));
+    let Some(parent) = to.parent() else { return Ok(None) };
+    let Ok(above) = disk.open_root(parent) else { return Ok(None) };
+    let same = disk.same_mount(above, behind).doing("could not be looked at", parent)?;
+    Ok(same.then_some((to, above)))
+}
+
 /// A directory beside what a link leads to, if it can be made there on the same mount.
 fn make_annex(
     disk: &dyn Disk,
@@ -445,15 +470,8 @@ fn make_annex(
     link: &Path,
     behind: Root,
 ) -> Result<Option<(Annex, Root)>, Trouble> {
-    let at = target.entry(link);
-    let full = target.path.join(link);
-    let text = disk.read_link(at).doing("could not be read", &full)?;
-    let to = full.parent().map_or_else(|| text.clone(), |p| p.join(&text));
+    let Some((to, above)) = annex_place(disk, target, link, behind)? else { return Ok(None) };
     let Some(parent) = to.parent() else { return Ok(None) };
-    let Ok(above) = disk.open_root(parent) else { return Ok(None) };
-    if !disk.same_mount(above, behind).doing("could not be looked at", parent)? {
-        return Ok(None);
-    }
     let annex_name = PathBuf::from(name(&to));
     let path = parent.join(&annex_name);
     if disk.mkdir(At::new(above, &annex_name), DIRECTORY_MODE).is_err() {

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::capture::{self, Capture};
+use super::capture::{self, Capture, SELINUX};
 use super::checks;
 use super::copy::{Checks, Copier};
 use super::disk::{
     Access, At, Disk, DiskFile, Kind, Root, absent_is_none, exists, read_full_at, sync_dir, write_all_at,
 };
 use super::error::{Doing, Trouble};
+use super::fetched;
 use super::hash;
 use super::journal::{Attributes, Before, Item, Moved, Record, Saved};
 use super::manifest::SyncMethod;
@@ -322,6 +323,10 @@ impl Work<'_> {
                         self.copier().whole(op.path, &*source, &*file, *size)?;
                         self.still(op, &*source)?;
                     }
+                    Origin::RestoreCommand => {
+                        let fetched = fetched::place(self.store, op.path);
+                        self.copier().archived(&fetched, op.path, &*file, *size)?;
+                    }
                     Origin::Archive(archive) => {
                         self.copier().archived(archive.as_path(), op.path, &*file, *size)?;
                     }
@@ -549,7 +554,10 @@ pub fn like(file: &dyn DiskFile, attributes: &Attributes) -> io::Result<()> {
     for xattr in &attributes.xattrs {
         let name = xattr.name.as_path().as_os_str();
         if has.iter().all(|(n, v)| n != name || *v != xattr.value) {
-            file.set_xattr(name, &xattr.value)?;
+            match file.set_xattr(name, &xattr.value) {
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied && name == SELINUX => {}
+                done => done?,
+            }
         }
     }
     // after the owner, whose change takes set-user-ID away, and after an ACL, which says something of the group

@@ -6,6 +6,7 @@ pub mod compress;
 pub mod datadir;
 pub mod leftovers;
 pub mod pages;
+pub mod processes;
 pub mod restore;
 pub mod settings;
 pub mod shm;

@@ -666,6 +666,14 @@ impl Disk for MemoryDisk {
         true
     }
 
+    fn server_in(&self, _: Root) -> io::Result<Option<i32>> {
+        Ok(None)
+    }
+
+    fn free(&self, _: Root) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+
     fn create(&self, at: At<'_>, mode: u32) -> io::Result<Box<dyn DiskFile>> {
         let node = self.0.lock().unwrap().add(at, Kind::File, mode)?;
         Ok(Box::new(MemoryFile { state: Arc::clone(&self.0), node }))

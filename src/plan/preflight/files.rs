@@ -1,10 +1,11 @@
 //! Files and directories: shared, in the way, of different types, not writable, linked.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, llistxattr, statx};
 
 use crate::facts::Role;
 use crate::scan::FileEvent;
@@ -13,11 +14,14 @@ use crate::source::trees::{Kind, Tree};
 
 use super::super::disk::{self, Found as OnDisk};
 use super::super::keep::is_data;
-use super::super::model::{Action, Entry, Kind as Seen, Origin};
+use super::super::model::{Action, Entry, Kind as Seen, Origin, Outcome};
 use super::super::path::RelPath;
 use super::super::rules;
 use super::super::totals;
 use super::{BEYOND_PG_REWIND, Found, Ground, LISTED, refusal, warning};
+
+/// Longest list of names of extended attributes (linux/limits.h).
+const XATTR_LIST_MAX: usize = 65536;
 
 /// Of many alike the first, then how many more.
 fn some(found: Vec<Found>, more: impl Fn(usize) -> String) -> Vec<Found> {
@@ -187,6 +191,44 @@ pub fn hard_links(g: &Ground<'_>) -> Vec<Found> {
     ]
 }
 
+/// ACLs, extended attributes and labels of files that change: none is lost, so they are listed and stand in nobody's way.
+pub fn attributes(g: &Ground<'_>) -> Vec<Found> {
+    let (mut files, mut acls, mut labels, mut others) = (0, 0, 0, BTreeSet::new());
+    let mut first = None;
+    let mut buffer = vec![0u8; XATTR_LIST_MAX];
+    for entry in touched(g).filter(|e| e.target.is_some()) {
+        let full = g.target.join(entry.path.as_path());
+        let names = attribute_names(&full, &mut buffer);
+        if names.is_empty() {
+            continue;
+        }
+        files += 1;
+        acls += usize::from(names.iter().any(|n| n.starts_with("system.posix_acl")));
+        labels += usize::from(names.iter().any(|n| n.starts_with("security.")));
+        others.extend(names.into_iter().filter(|n| n.starts_with("user.")));
+        first.get_or_insert(full);
+    }
+    let Some(first) = first else { return Vec::new() };
+    let mut what = format!(
+        "{files} of the files and directories to be changed have attributes: {acls} an ACL, {labels} a security label"
+    );
+    if !others.is_empty() {
+        let names: Vec<String> = others.into_iter().take(LISTED).collect();
+        let _ = write!(what, ", others {}", names.join(", "));
+    }
+    what.push_str(
+        ". A file that is written in place or replaced keeps them, and undo brings all of them back.",
+    );
+    vec![Found { outcome: Outcome::Ok, ..warning(what, "") }.at(first)]
+}
+
+/// Names of extended attributes, as far as this user may see them.
+fn attribute_names(path: &Path, buffer: &mut [u8]) -> Vec<String> {
+    let length = llistxattr(path, &mut *buffer).unwrap_or(0);
+    let names = buffer.get(..length).unwrap_or_default().split(|b| *b == 0);
+    names.filter(|n| !n.is_empty()).map(|n| String::from_utf8_lossy(n).into_owned()).collect()
+}
+
 /// Special files at a path that is written, and directories that cannot be removed because of what stays in them.
 pub fn in_the_way(g: &Ground<'_>) -> Vec<Found> {
     let tree = &g.facts().trees.target;
@@ -309,14 +351,20 @@ pub fn permissions(g: &Ground<'_>) -> Vec<Found> {
             if seen.uid != root.uid() {
                 let what = format!("It belongs to user {}, the target to user {}.", seen.uid, root.uid());
                 found.push(refusal(what, "Give it to the target's owner.").at(g.target.join(path)));
+            } else if let Some(attribute) = locked(&g.target.join(path)) {
+                let what = format!("It has the attribute {attribute}: nobody can change or remove it.");
+                let advice = advice(&entry.path, &format!("Take it away as root with chattr -{attribute}"));
+                found.push(refusal(what, advice).at(g.target.join(path)));
             } else if seen.kind == Seen::File
                 && entry.action != Action::Remove
                 && !writable(&g.target.join(path), seen.mode.0)
             {
-                let advice = format!("Make it writable, or keep the target's with --keep {}.", entry.path);
                 found.push(
-                    refusal(format!("It cannot be written (mode {}).", seen.mode), advice)
-                        .at(g.target.join(path)),
+                    refusal(
+                        format!("It cannot be written (mode {}).", seen.mode),
+                        advice(&entry.path, "Make it writable"),
+                    )
+                    .at(g.target.join(path)),
                 );
             }
         }
@@ -332,7 +380,13 @@ pub fn permissions(g: &Ground<'_>) -> Vec<Found> {
     for path in directories {
         let full = g.target.join(&path);
         let Ok(meta) = full.metadata() else { continue };
-        if !writable(&full, meta.mode()) {
+        if let Some(attribute) = locked(&full) {
+            let what = format!(
+                "The directory has the attribute {attribute}: nothing can be renamed or removed in it."
+            );
+            let advice = format!("Take it away as root with chattr -{attribute}.");
+            found.push(refusal(what, advice).at(full));
+        } else if !writable(&full, meta.mode()) {
             let what = format!(
                 "Nothing can be made or removed in this directory (mode {:04o}).",
                 meta.mode() & 0o7777
@@ -341,6 +395,28 @@ pub fn permissions(g: &Ground<'_>) -> Vec<Found> {
         }
     }
     some(found, |n| format!("{n} more cannot be written or read."))
+}
+
+/// What to do about a file that cannot be changed. What belongs to the data cannot be kept.
+fn advice(path: &RelPath, first: &str) -> String {
+    if is_data(path.as_path()) {
+        format!("{first}.")
+    } else {
+        format!("{first}, or keep the target's with --keep {path}.")
+    }
+}
+
+/// `i` of an immutable file, `a` of one that can only grow, as chattr names them.
+fn locked(path: &Path) -> Option<char> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    let attributes = statx(CWD, path, flags, StatxFlags::empty()).ok()?.stx_attributes;
+    if attributes.contains(StatxAttributes::IMMUTABLE) {
+        Some('i')
+    } else if attributes.contains(StatxAttributes::APPEND) {
+        Some('a')
+    } else {
+        None
+    }
 }
 
 /// By its mode, which root would pass over, and by the system, which knows of read-only filesystems.

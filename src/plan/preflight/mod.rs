@@ -77,7 +77,7 @@ impl Found {
     }
 }
 
-const POINTS: [Point; 29] = [
+const POINTS: [Point; 30] = [
     ("target-stopped", "No server runs on the target.", sides::target_stopped),
     ("source-stopped", "No server runs on the source.", sides::source_stopped),
     ("source-state", "The source's state is one that can be copied.", sides::source_state),
@@ -100,6 +100,7 @@ const POINTS: [Point; 29] = [
     ("types", "What both sides have is of the same type.", files::types),
     ("links", "No link leads a path elsewhere.", files::links),
     ("hard-links", "No file to be changed has a second name.", files::hard_links),
+    ("attributes", "No file to be changed has an ACL or other attributes.", files::attributes),
     ("sockets", "No socket or other special file is in the way.", files::in_the_way),
     (
         "tablespaces",

@@ -4,7 +4,7 @@ use crate::facts::{Relation, Role, Side};
 use crate::findings::{Finding, Severity};
 use crate::pg::BLOCK_SIZE;
 use crate::pg::control::{ControlFile, DbState};
-use crate::source::shm;
+use crate::source::{processes, shm};
 
 use super::super::model::ReplayStart;
 use super::super::wal as plan_wal;
@@ -20,19 +20,30 @@ pub fn source_stopped(g: &Ground<'_>) -> Vec<Found> {
 
 fn stopped(side: &Side, name: &str) -> Vec<Found> {
     let root = side.dir.path();
-    let Some(postmaster) = side.leftovers.postmaster.as_ref().filter(|p| p.same_directory) else {
-        return Vec::new();
-    };
-    if postmaster.alive {
-        let what =
-            format!("Process {} of postmaster.pid lives: a server may run on the {name}.", postmaster.pid);
-        return vec![refusal(what, "Stop it with pg_ctl stop, or remove a stale postmaster.pid.").at(root)];
+    if let Some(postmaster) = side.leftovers.postmaster.as_ref().filter(|p| p.same_directory) {
+        if postmaster.alive {
+            let what = format!(
+                "Process {} of postmaster.pid lives: a server may run on the {name}.",
+                postmaster.pid
+            );
+            return vec![
+                refusal(what, "Stop it with pg_ctl stop, or remove a stale postmaster.pid.").at(root),
+            ];
+        }
+        if shm::attached(root) {
+            let what = format!(
+                "Processes are still attached to the shared memory of the {name}'s server, though its postmaster is gone."
+            );
+            return vec![refusal(what, "Wait for them to end, or end them.").at(root)];
+        }
     }
-    if shm::attached(root) {
-        let what = format!(
-            "Processes are still attached to the shared memory of the {name}'s server, though its postmaster is gone."
-        );
-        return vec![refusal(what, "Wait for them to end, or end them.").at(root)];
+    // a removed lock file hides no server
+    if let Some(pid) = processes::server_in(side.dir.identity()) {
+        let what = format!("Process {pid}, a PostgreSQL server's, works in it: a server runs on the {name}.");
+        return vec![
+            refusal(what, "Stop it; if pg_ctl stop finds no postmaster.pid, end that process with SIGINT.")
+                .at(root),
+        ];
     }
     Vec::new()
 }

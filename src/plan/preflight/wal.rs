@@ -87,7 +87,7 @@ pub fn for_replay(g: &Ground<'_>) -> Vec<Found> {
         let name = segment.name.as_str();
         match &segment.from {
             From::Missing => missing.push(name),
-            From::RestoreCommand => fetched.push(name),
+            From::RestoreCommand if g.kept_by_pg_rewind.is_some() => fetched.push(name),
             From::Target if g.kept_by_pg_rewind.is_some_and(|kept| !kept.iter().any(|k| k == name)) => {
                 removed.push(name);
             }

@@ -57,6 +57,7 @@ pub fn page(entry: &Entry, block_size: u32) -> Vec<Para> {
             let from = match from {
                 Origin::Source => "the source's file of the same path".to_owned(),
                 Origin::Archive(path) => words::path(path.as_path()),
+                Origin::RestoreCommand => "the restore command, run before the first change".to_owned(),
             };
             paras.push(fact("action", format!("the whole file is copied, {}", words::bytes(*size))));
             paras.push(fact("from", from));

@@ -320,6 +320,10 @@ impl PlanView {
             State::Done => return Some("the target was rewound already; U puts it back".into()),
             State::InProgress => return Some("a rewind is half-way: R goes on, U puts it back".into()),
             State::Undoing => return Some("undoing is half-way: U goes on with it".into()),
+            State::StoreMissing => {
+                let told = standing.report.strange.iter().chain(&standing.report.next_steps).cloned();
+                return Some(told.collect::<Vec<_>>().join(". "));
+            }
             State::Discarding => {
                 return Some(
                     "an undo store is being removed: forkpoint undo --discard goes on with it".into(),
