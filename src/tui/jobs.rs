@@ -220,11 +220,8 @@ impl Jobs {
     }
 
     /// The next event; `None` after `patience` without one.
-    pub fn next(&self, patience: Option<Duration>) -> Option<Event> {
-        match patience {
-            None => self.receive.recv().ok(),
-            Some(patience) => self.receive.recv_timeout(patience).ok(),
-        }
+    pub fn next(&self, patience: Duration) -> Option<Event> {
+        self.receive.recv_timeout(patience).ok()
     }
 
     /// An event that is there already.

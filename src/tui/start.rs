@@ -184,8 +184,14 @@ pub fn run(start: Start, executor: &Arc<dyn Executor>) -> Result<Over, ScreenErr
 fn keep_going(app: &mut App, screen: &mut Screen, executor: &Arc<dyn Executor>) -> io::Result<Over> {
     loop {
         screen.draw(app)?;
-        let patience = (!app.jobs.running().is_empty()).then_some(TICK);
-        let Some(first) = app.jobs.next(patience) else { continue };
+        let patience = if app.jobs.running().is_empty() { WATCH } else { TICK };
+        let Some(first) = app.jobs.next(patience) else {
+            if hung_up() {
+                leave(app);
+                return Ok(Over::Ended);
+            }
+            continue;
+        };
         // what is there already is taken before the next frame, as long as that does not keep the eye waiting
         let begun = Instant::now();
         let mut next = Some(first);
@@ -220,7 +226,7 @@ fn keep_going(app: &mut App, screen: &mut Screen, executor: &Arc<dyn Executor>) 
 fn leave(app: &mut App) {
     app.jobs.ask_to_stop(Slot::Execution);
     while app.executing() {
-        if let Some(event) = app.jobs.next(Some(TICK)) {
+        if let Some(event) = app.jobs.next(TICK) {
             app.jobs.counts(&event);
         }
     }
@@ -241,8 +247,7 @@ fn signals(send: SyncSender<Event>) -> io::Result<signal_hook::iterator::Handle>
     Ok(handle)
 }
 
-/// The terminal is gone although no signal said so: nothing comes from it any more, and waiting for it would only take
-/// processor time.
+/// The terminal is gone although no signal said so. crossterm does not see that: it goes on reading, without a pause.
 fn hung_up() -> bool {
     let input = io::stdin();
     let mut polled = [PollFd::new(&input, PollFlags::empty())];
@@ -253,19 +258,9 @@ fn hung_up() -> bool {
 /// Keys become events. The thread ends with the program.
 fn keys(send: SyncSender<Event>) -> io::Result<()> {
     thread::Builder::new().name("keys".into()).spawn(move || {
-        loop {
-            match crossterm::event::poll(WATCH) {
-                Ok(true) => match crossterm::event::read() {
-                    Ok(event) => {
-                        if send.send(Event::Terminal(event)).is_err() {
-                            return;
-                        }
-                    }
-                    Err(_) => break,
-                },
-                Ok(false) if hung_up() => break,
-                Ok(false) => {}
-                Err(_) => break,
+        while let Ok(event) = crossterm::event::read() {
+            if send.send(Event::Terminal(event)).is_err() {
+                return;
             }
         }
         // the terminal is gone

@@ -120,7 +120,7 @@ impl Robot {
             if self.app.jobs.running().is_empty() {
                 return;
             }
-            if let Some(event) = self.app.jobs.next(Some(Duration::from_millis(20))) {
+            if let Some(event) = self.app.jobs.next(Duration::from_millis(20)) {
                 self.event(event);
             }
             assert!(begin.elapsed() < Duration::from_secs(300), "{:?} never ends", self.app.jobs.running());
