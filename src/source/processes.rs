@@ -24,12 +24,15 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// that this user (or this container) may see. A server that has just been stopped, and is still on its way out, is
 /// waited for.
 pub fn server_in(directory: Identity) -> Option<i32> {
-    let start = Instant::now();
-    loop {
+    let look = || {
         let entries = fs::read_dir(PROC).ok()?.flatten();
         let numbers = entries.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
-        let found =
-            numbers.filter(|pid| works_in(&Path::new(PROC).join(pid.to_string()), directory)).min()?;
+        numbers.filter(|pid| works_in(&Path::new(PROC).join(pid.to_string()), directory)).min()
+    };
+    let start = Instant::now();
+    loop {
+        // a list that processes come and go in may lack one: none is believed the second time
+        let found = look().or_else(look)?;
         if start.elapsed() >= GOING {
             return Some(found);
         }
