@@ -95,27 +95,4 @@ mod tests {
         sleeper.wait().unwrap();
         assert_eq!(found, None);
     }
-
-    #[test]
-    fn a_server_on_its_way_out_is_waited_for() {
-        let temp = tempfile::tempdir().unwrap();
-        // a shell by another name, which ends with its input
-        let program = temp.path().join("postgres");
-        fs::copy(fs::canonicalize("/bin/sh").unwrap(), &program).unwrap();
-        let mut command = std::process::Command::new(&program);
-        command.args(["-c", "read line"]).current_dir(temp.path()).stdin(std::process::Stdio::piped());
-        let mut server = command.spawn().unwrap();
-        let directory = Identity::of(&fs::metadata(temp.path()).unwrap());
-        assert_eq!(server_in(directory), Some(i32::try_from(server.id()).unwrap()));
-        let input = server.stdin.take();
-        let ends = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(300));
-            drop(input);
-        });
-        let start = Instant::now();
-        assert_eq!(server_in(directory), None);
-        assert!(start.elapsed() >= Duration::from_millis(250), "{:?}", start.elapsed());
-        ends.join().unwrap();
-        server.wait().unwrap();
-    }
 }
