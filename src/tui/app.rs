@@ -20,6 +20,9 @@ use super::view::{
 use crate::facts::Role;
 use crate::pg::{BlockNumber, Fork, Lsn, RelFile};
 
+/// What is said until something that writes has stopped.
+const STOPPING: &str = "stopping at the next safe point …";
+
 /// What only the host can do.
 #[derive(Debug)]
 pub enum Effect {
@@ -227,6 +230,9 @@ impl App {
                     }
                     self.said = Some(text);
                 }
+                if slot == Slot::Execution && self.said.as_deref() == Some(STOPPING) {
+                    self.said = None;
+                }
                 of_slot(slot).map_or_else(Vec::new, |view| self.with(view, |v, c| v.ended(slot, c)).1)
             }
         };
@@ -399,7 +405,7 @@ impl App {
     fn cancel(&mut self) -> Vec<Effect> {
         if self.executing() {
             self.jobs.ask_to_stop(Slot::Execution);
-            self.said = Some("stopping at the next safe point …".into());
+            self.said = Some(STOPPING.into());
             return Vec::new();
         }
         let slots: Vec<_> = self.jobs.running().keys().copied().collect();

@@ -220,6 +220,12 @@ fn head(view: &PlanView, plan: &Plan, shared: &Shared) -> Vec<Para> {
             _ => "A rewind of the target is half-way.",
         };
         paras.push(Para::new("! ", WARN).with(text, STRONG));
+        if !matches!(standing.state, State::Done | State::Undone) {
+            // the plan was made of a target that is no more what it was
+            let way = "R goes on with it, U puts the target back. Below is the plan as it was made before.";
+            paras.push(Para::new("! ", WARN).with(way, PLAIN));
+            return paras;
+        }
     }
     if let Some(doubt) = shared.doubt() {
         paras.push(Para::new("✗ ", BAD).with(doubt, BAD));
