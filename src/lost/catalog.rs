@@ -124,6 +124,8 @@ pub struct Database<'a> {
     pub is_cut: bool,
     /// It is in neither directory any more.
     pub is_gone: bool,
+    /// Nothing is known of its catalogs.
+    pub is_unknown: bool,
     /// Tablespace and OID of a database whose files are read in place of its own.
     like: Option<(Oid, Oid)>,
     /// What could not be read.
@@ -167,6 +169,7 @@ impl<'a> Database<'a> {
             writers: HashSet::new(),
             is_cut: false,
             is_gone: found.is_none(),
+            is_unknown: false,
             like: None,
             problems: Vec::new(),
         };
@@ -189,11 +192,7 @@ impl<'a> Database<'a> {
                     database.files.insert(database.file(catalog.oid()), catalog);
                 }
             }
-            _ => database.problems.push(format!(
-                "database {} is in neither directory any more: names and columns of its tables are not known, their rows \
-                 are counted by file",
-                database.name
-            )),
+            _ => database.is_unknown = true,
         }
         database
     }
@@ -418,6 +417,11 @@ impl<'a> Database<'a> {
         }
         let file = self.file(number);
         self.files.insert(file, catalog).is_none()
+    }
+
+    /// How many versions of rows are kept.
+    pub fn versions(&self) -> usize {
+        self.tables.values().map(|table| table.versions.len()).sum()
     }
 
     /// Takes this file for one of the catalog's, too.

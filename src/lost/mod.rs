@@ -70,6 +70,11 @@ use self::toast::Chunks;
 
 /// WAL is read so many times at most to follow catalogs that are rewritten.
 const MAX_PASSES: u32 = 4;
+/// Catalogs of databases that are in neither directory any more are kept until they have so many versions of rows
+/// together, a hundred megabytes: those of some sixty databases without tables.
+const MAX_GONE_VERSIONS: usize = 1 << 18;
+/// So many databases are named in one sentence.
+const NAMED: usize = 5;
 
 /// Why the rows could not be collected.
 #[derive(Debug, Error)]
@@ -362,6 +367,7 @@ impl Work<'_> {
         for database in databases.values() {
             self.unseen.extend(database.problems.iter().cloned());
         }
+        self.unseen.extend(unknown(&databases, &made));
         if cut {
             self.unseen.push(
                 "the catalogs changed too often to keep every version of their rows: tables that were made or changed \
@@ -549,10 +555,18 @@ impl Work<'_> {
         // sequences move without a transaction
         oids.extend(self.scan.changes.relations.iter().map(|r| r.rel.db));
         oids.remove(&0);
+        let mut oids: Vec<Oid> = oids.into_iter().collect();
+        oids.sort_unstable();
+        let mut of_gone = 0;
         let open = |oid: Oid| {
             let name = known.get(&oid).cloned().unwrap_or_else(|| oid.to_string());
             let tablespaces = names.tablespaces.keys().copied();
-            (oid, Database::open((oid, name), ours, Some(theirs), tablespaces, made.get(&oid).copied()))
+            let made = made.get(&oid).copied().filter(|_| of_gone < MAX_GONE_VERSIONS);
+            let database = Database::open((oid, name), ours, Some(theirs), tablespaces, made);
+            if database.is_gone {
+                of_gone += database.versions();
+            }
+            (oid, database)
         };
         oids.into_iter().map(open).collect()
     }
@@ -600,6 +614,28 @@ impl Work<'_> {
         list.sort_by(|a, b| (&a.database, &a.schema, &a.name).cmp(&(&b.database, &b.schema, &b.name)));
         list
     }
+}
+
+/// What it means that nothing is known of the catalogs of some databases, a sentence.
+fn unknown(databases: &HashMap<Oid, Database<'_>>, made: &HashMap<Oid, Made>) -> Option<String> {
+    let mut unknown: Vec<&Database<'_>> = databases.values().filter(|database| database.is_unknown).collect();
+    unknown.sort_by_key(|database| database.oid);
+    let mut names = unknown.iter().take(NAMED).map(|db| db.name.as_str()).collect::<Vec<_>>().join(", ");
+    let (word, are) = if unknown.len() == 1 { ("database", "is") } else { ("databases", "are") };
+    if unknown.len() > NAMED {
+        names += &format!(" and {} more", unknown.len() - NAMED);
+    }
+    let why = if unknown.iter().any(|database| made.contains_key(&database.oid)) {
+        " (the WAL made more databases than there is room for the catalogs of)"
+    } else {
+        ""
+    };
+    (!unknown.is_empty()).then(|| {
+        format!(
+            "{word} {names} {are} in neither directory any more: names and columns of tables there are not known{why}, \
+             their rows are counted by file"
+        )
+    })
 }
 
 fn ending(xact: &Xact, divergence: Lsn) -> Ending {

@@ -31,7 +31,7 @@ pub fn server_in(directory: Identity) -> Option<i32> {
     };
     let start = Instant::now();
     loop {
-        // a list that processes come and go in may lack one: none is believed the second time
+        // a server that hands over to a child of a lower number meanwhile may be missed once
         let found = look().or_else(look)?;
         if start.elapsed() >= GOING {
             return Some(found);
@@ -94,5 +94,34 @@ mod tests {
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
         assert_eq!(found, None);
+    }
+    #[test]
+    fn a_server_on_its_way_out_is_waited_for() {
+        let temp = tempfile::tempdir().unwrap();
+        // a shell by another name, which ends with its input
+        let program = temp.path().join("postgres");
+        fs::copy(fs::canonicalize("/bin/sh").unwrap(), &program).unwrap();
+        let mut command = std::process::Command::new(&program);
+        command.args(["-c", "read line"]).current_dir(temp.path()).stdin(std::process::Stdio::piped());
+        let mut server = command.spawn().unwrap();
+        // exec lets its parent go on a moment before it gives the process its name
+        let comm = Path::new(PROC).join(server.id().to_string()).join("comm");
+        let start = Instant::now();
+        while fs::read(&comm).unwrap() != b"postgres\n" {
+            assert!(start.elapsed() < Duration::from_secs(20), "the process has no name");
+            thread::sleep(PAUSE);
+        }
+        let directory = Identity::of(&fs::metadata(temp.path()).unwrap());
+        assert_eq!(server_in(directory), Some(i32::try_from(server.id()).unwrap()));
+        let input = server.stdin.take();
+        let ends = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(300));
+            drop(input);
+        });
+        let start = Instant::now();
+        assert_eq!(server_in(directory), None);
+        assert!(start.elapsed() >= Duration::from_millis(250), "{:?}", start.elapsed());
+        ends.join().unwrap();
+        server.wait().unwrap();
     }
 }
