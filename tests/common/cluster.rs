@@ -270,6 +270,15 @@ impl Cluster {
     /// Makes this a standby of `primary` at the next start.
     pub fn follow(&self, primary: &Self) {
         let conninfo = primary.conninfo();
+        if ["10", "11"].contains(&self.server.major.as_str()) {
+            let file = self.pgdata().join("recovery.conf");
+            let lines = format!(
+                "standby_mode = on\nprimary_conninfo = '{conninfo}'\nrecovery_target_timeline = latest\n"
+            );
+            std::fs::write(&file, lines).expect("recovery.conf");
+            give_away(&file);
+            return;
+        }
         self.configure(&[("primary_conninfo", &conninfo), ("recovery_target_timeline", "latest")]);
         let signal = self.pgdata().join("standby.signal");
         std::fs::write(&signal, "").expect("standby.signal");

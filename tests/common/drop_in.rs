@@ -32,6 +32,33 @@ pub fn server(major: &str) -> Option<Server> {
     found
 }
 
+/// The servers of a major without client programs of its own, with those of the newest installed major beside them:
+/// `place` gets a directory of links.
+pub fn server_alone(major: &str, place: &Path) -> Option<Server> {
+    let only = std::env::var("FORKPOINT_MAJORS").unwrap_or_default();
+    if !only.is_empty() && !only.split_whitespace().any(|m| m == major) {
+        return None;
+    }
+    let all = installed();
+    let own = all.iter().find(|s| s.major == major);
+    // a release candidate's are for trying out
+    let clients = all.iter().rev().find(|s| whole(s) && s.major != "19");
+    let (Some(own), Some(clients)) = (own, clients) else {
+        say(&format!(
+            "PostgreSQL {major} was skipped: not installed, or no client programs of another major"
+        ));
+        return None;
+    };
+    for program in ["initdb", "pg_ctl", "postgres"] {
+        symlink(own.bin.join(program), place.join(program)).unwrap();
+    }
+    for program in ["psql", "pg_basebackup", "pg_dumpall", "pg_dump"] {
+        symlink(clients.bin.join(program), place.join(program)).unwrap();
+    }
+    fs::set_permissions(place, PermissionsExt::from_mode(0o755)).unwrap();
+    Some(Server { major: major.to_owned(), bin: place.to_owned() })
+}
+
 /// A number from the environment.
 pub fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a number"))
@@ -239,6 +266,20 @@ pub fn both_unchanged(
     let about = format!("{told}  options {options:?}");
     let status = same_words(&about, (by, target, &output), (target, &peer));
     let found = differences(&comparable(target), &before);
+    assert!(found.is_empty(), "{about}\n    it was changed:{}", first_lines(&found));
+    status
+}
+
+/// A dry run of both. pg_rewind may leave in its copy what it fetched from an archive; here the target stays as it was.
+pub fn both_dry((target, source): (&Cluster, &Path), told: &str, by: By, options: &[&str]) -> Option<i32> {
+    let options: Vec<String> = options.iter().map(|o| (*o).to_owned()).collect();
+    let [ours, theirs] = [target.copy(), target.copy()];
+    let before = comparable(&ours);
+    let peer = rewind(By::Peer, &theirs, source, &options);
+    let output = rewind(by, &ours, source, &options);
+    let about = format!("{told}  options {options:?}");
+    let status = same_words(&about, (by, &ours, &output), (&theirs, &peer));
+    let found = differences(&comparable(&ours), &before);
     assert!(found.is_empty(), "{about}\n    it was changed:{}", first_lines(&found));
     status
 }
