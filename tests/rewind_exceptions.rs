@@ -13,7 +13,9 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use common::cluster::{Cluster, Mode};
-use common::drop_in::{By, both_unchanged, bundled, comparable, differences, program, rewind, say, server};
+use common::drop_in::{
+    By, any_server, both_unchanged, bundled, comparable, differences, program, rewind, say, server_of,
+};
 use common::scenario::{Scenario, Story, Wishes, make};
 use common::{Server, give_away};
 
@@ -69,7 +71,7 @@ fn tried(cluster: &Cluster, source: &Cluster) -> String {
 
 #[test]
 fn twins() {
-    let Some(server) = server("18") else { return };
+    let Some(server) = server_of("18") else { return };
     let [target, source] =
         ["target", "source"].map(|side| bundled(&server, &pairs::unpack("twins").join(side)));
     let (theirs, output) = refused("twins", &target, &source.pgdata(), "timeline 2");
@@ -80,7 +82,7 @@ fn twins() {
 
 #[test]
 fn twins_in_the_middle_of_both_histories() {
-    let Some(server) = server("18") else { return };
+    let Some(server) = server_of("18") else { return };
     let [target, source] =
         ["target", "source"].map(|side| bundled(&server, &pairs::unpack("twins-middle").join(side)));
     let (theirs, output) = refused("twins in the middle", &target, &source.pgdata(), "timeline 2");
@@ -107,7 +109,7 @@ fn twins_in_the_middle_of_both_histories() {
 /// A target whose files are older than the last common checkpoint: pg_rewind refuses it too, because it was not shut down.
 #[test]
 fn restartpoint_before_the_common_checkpoint() {
-    let Some(server) = server("18") else { return };
+    let Some(server) = server_of("18") else { return };
     let [target, source] =
         ["target", "source"].map(|side| bundled(&server, &pairs::unpack("restartpoint-behind").join(side)));
     let status = both_unchanged(
@@ -121,7 +123,7 @@ fn restartpoint_before_the_common_checkpoint() {
 
 #[test]
 fn damage_and_dead_ends() {
-    let Some(server) = server("18") else { return };
+    let Some(server) = any_server() else { return };
     let scenario = base(&server, 181);
     let (target, source) = (&scenario.target, &scenario.source);
 
@@ -237,7 +239,7 @@ fn second_timeline(data: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn database_dropped_on_the_target_of_13() {
-    let Some(server) = server("13") else { return };
+    let Some(server) = server_of("13") else { return };
     let primary = Cluster::init(&server, &[]);
     primary.start();
     primary.sql("CREATE DATABASE shop");
@@ -268,7 +270,7 @@ fn database_dropped_on_the_target_of_13() {
 
 #[test]
 fn standby_source_ahead_of_its_checkpoint() {
-    let Some(server) = server("18") else { return };
+    let Some(server) = any_server() else { return };
     let primary = Cluster::init(&server, &[]);
     primary.start();
     primary.sql("CREATE TABLE t AS SELECT i, 0 AS n FROM generate_series(1, 5000) i; CHECKPOINT");
@@ -305,7 +307,7 @@ fn standby_source_ahead_of_its_checkpoint() {
 /// Killed at any moment and run again, it ends with the same tree.
 #[test]
 fn killed_and_run_again() {
-    let Some(server) = server("18") else { return };
+    let Some(server) = any_server() else { return };
     let scenario = base(&server, 182);
     let source = scenario.source.pgdata();
     let whole = scenario.target.copy();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::cluster::{Cluster, Mode};
-use common::drop_in::{By, both_unchanged, crc_offset, programs, say, server};
+use common::drop_in::{By, both_unchanged, crc_offset, programs, say, server, server_of};
 use common::scenario::{Scenario, Story, Wishes, make};
 use common::{Server, give_away};
 
@@ -227,7 +227,7 @@ fn run(program: &Path, args: &[&str]) -> (Option<i32>, String, String) {
 
 #[test]
 fn mistakes_on_the_command_line() {
-    let Some(server) = server("18") else { return };
+    let Some(server) = server_of("18") else { return };
     let (ours, theirs) = (programs().join("pg_rewind"), server.bin.join("pg_rewind"));
     for line in [
         "",
