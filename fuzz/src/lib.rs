@@ -185,7 +185,7 @@ fn feed(framer: &mut Framer, pages: &[(Lsn, Box<[u8; PAGE_SIZE]>)], major: Major
             }
         }
     }
-    let _ = (framer.partial_record(), framer.next_record(), framer.abandoned_record());
+    let _ = (framer.partial_record(), framer.next_record());
     let mut all = Changed::new(major, Lsn(0x20_0000));
     all.merge(sink.changed);
     let collected = all.finish(700);

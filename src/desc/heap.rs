@@ -105,6 +105,27 @@ pub(super) fn lock<O: Out>(main: &mut Cursor<'_>, out: &mut O) -> Result<(), Sho
     Ok(())
 }
 
+/// A lock as versions up to 15 tell it; `name` is what they call the locker.
+pub(super) fn plain_lock<O: Out>(
+    main: &mut Cursor<'_>,
+    major: Major,
+    name: &'static str,
+    out: &mut O,
+) -> Result<(), Short> {
+    let (xid, off, bits, flags) = (main.u32()?, main.u16()?, main.u8()?, main.u8()?);
+    out.text("off ");
+    off.number(out, "off");
+    out.text(": ");
+    out.text(name);
+    out.text(" ");
+    xid.number(out, name);
+    out.text(": flags ");
+    lock_flags(major, &flags, out);
+    out.text(" ");
+    infobits(out, "infobits", &bits, Words::Trailing);
+    Ok(())
+}
+
 /// The flags of a lock or of visibility: a decimal number until 11.
 pub(super) fn lock_flags<O: Out>(major: Major, flags: &Read<u8>, out: &mut O) {
     if major >= Major::V12 { flags.hex(out, "flags") } else { flags.number(out, "flags") }
@@ -167,17 +188,7 @@ fn plain<O: Out>(s: &Subject<'_>, out: &mut O) -> Result<(), Short> {
             out.text("off ");
             main.u16()?.number(out, "off");
         }
-        LOCK => {
-            let (xid, off, bits, flags) = (main.u32()?, main.u16()?, main.u8()?, main.u8()?);
-            out.text("off ");
-            off.number(out, "off");
-            out.text(": xid ");
-            xid.number(out, "xid");
-            out.text(": flags ");
-            lock_flags(s.major, &flags, out);
-            out.text(" ");
-            infobits(out, "infobits", &bits, Words::Trailing);
-        }
+        LOCK => plain_lock(&mut main, s.major, "xid", out)?,
         _ => {}
     }
     Ok(())

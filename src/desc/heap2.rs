@@ -1,7 +1,7 @@
 //! Records of the resource manager Heap2 (`heap2_desc`).
 
-use super::common::{Words, array, letter, offsets};
-use super::heap::{infobits, lock, lock_flags};
+use super::common::{array, letter, offsets};
+use super::heap::{lock, lock_flags, plain_lock};
 use super::{Cursor, Out, Read, Subject, Value};
 use crate::pg::Major;
 use crate::pg::bytes::Short;
@@ -107,17 +107,7 @@ fn common<O: Out>(s: &Subject<'_>, operation: u8, out: &mut O) -> Result<(), Sho
             }
         }
         LOCK_UPDATED if keyed => lock(&mut main, out)?,
-        LOCK_UPDATED => {
-            let (xmax, off, bits, flags) = (main.u32()?, main.u16()?, main.u8()?, main.u8()?);
-            out.text("off ");
-            off.number(out, "off");
-            out.text(": xmax ");
-            xmax.number(out, "xmax");
-            out.text(": flags ");
-            lock_flags(s.major, &flags, out);
-            out.text(" ");
-            infobits(out, "infobits", &bits, Words::Trailing);
-        }
+        LOCK_UPDATED => plain_lock(&mut main, s.major, "xmax", out)?,
         _ => new_cid(&mut main, &words, out)?,
     }
     Ok(())

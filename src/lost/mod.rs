@@ -620,11 +620,12 @@ impl Work<'_> {
 fn unknown(databases: &HashMap<Oid, Database<'_>>, made: &HashMap<Oid, Made>) -> Option<String> {
     let mut unknown: Vec<&Database<'_>> = databases.values().filter(|database| database.is_unknown).collect();
     unknown.sort_by_key(|database| database.oid);
-    let mut names = unknown.iter().take(NAMED).map(|db| db.name.as_str()).collect::<Vec<_>>().join(", ");
+    let names = unknown.iter().take(NAMED).map(|db| db.name.as_str()).collect::<Vec<_>>().join(", ");
     let (word, are) = if unknown.len() == 1 { ("database", "is") } else { ("databases", "are") };
-    if unknown.len() > NAMED {
-        names += &format!(" and {} more", unknown.len() - NAMED);
-    }
+    let more = match unknown.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
     let why = if unknown.iter().any(|database| made.contains_key(&database.oid)) {
         " (the WAL made more databases than there is room for the catalogs of)"
     } else {
@@ -632,7 +633,7 @@ fn unknown(databases: &HashMap<Oid, Database<'_>>, made: &HashMap<Oid, Made>) ->
     };
     (!unknown.is_empty()).then(|| {
         format!(
-            "{word} {names} {are} in neither directory any more: names and columns of tables there are not known{why}, \
+            "{word} {names}{more} {are} in neither directory any more: names and columns of tables there are not known{why}, \
              their rows are counted by file"
         )
     })

@@ -75,6 +75,27 @@ pub struct Column {
     pub missing: Option<Vec<u8>>,
 }
 
+impl Column {
+    /// A column that is never NULL, aligned as an int, of a catalog whose columns are known beforehand.
+    pub fn known(number: i16, name: &str, len: i16) -> Self {
+        Self {
+            name: name.to_owned(),
+            number,
+            type_oid: 0,
+            typmod: -1,
+            len,
+            align: Align::Int,
+            by_value: len > 0,
+            not_null: true,
+            dropped: false,
+            generated: false,
+            virtual_: false,
+            identity: None,
+            missing: None,
+        }
+    }
+}
+
 /// A type (pg_type).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Type {

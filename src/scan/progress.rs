@@ -8,20 +8,40 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 #[repr(u8)]
 #[allow(missing_docs)]
 pub enum Phase {
-    Opening = 0,
-    Comparing = 1,
-    ScanningTarget = 2,
-    ScanningSource = 3,
-    Naming = 4,
-    Concluding = 5,
-    ReadingPages = 6,
-    Rewinding = 7,
-    Syncing = 8,
-    Verifying = 9,
-    Undoing = 10,
-    Collecting = 11,
-    Watching = 12,
-    Cloning = 13,
+    Opening,
+    Comparing,
+    ScanningTarget,
+    ScanningSource,
+    Naming,
+    Concluding,
+    ReadingPages,
+    Rewinding,
+    Syncing,
+    Verifying,
+    Undoing,
+    Collecting,
+    Watching,
+    Cloning,
+}
+
+impl Phase {
+    /// In the order of their numbers.
+    const ALL: [Self; 14] = [
+        Self::Opening,
+        Self::Comparing,
+        Self::ScanningTarget,
+        Self::ScanningSource,
+        Self::Naming,
+        Self::Concluding,
+        Self::ReadingPages,
+        Self::Rewinding,
+        Self::Syncing,
+        Self::Verifying,
+        Self::Undoing,
+        Self::Collecting,
+        Self::Watching,
+        Self::Cloning,
+    ];
 }
 
 /// Shared between the engine and whoever watches it.
@@ -93,21 +113,22 @@ impl Progress {
 
     /// The phase.
     pub fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Relaxed) {
-            0 => Phase::Opening,
-            1 => Phase::Comparing,
-            2 => Phase::ScanningTarget,
-            3 => Phase::ScanningSource,
-            4 => Phase::Naming,
-            6 => Phase::ReadingPages,
-            7 => Phase::Rewinding,
-            8 => Phase::Syncing,
-            9 => Phase::Verifying,
-            10 => Phase::Undoing,
-            11 => Phase::Collecting,
-            12 => Phase::Watching,
-            13 => Phase::Cloning,
-            _ => Phase::Concluding,
+        let number = usize::from(self.phase.load(Ordering::Relaxed));
+        Phase::ALL.get(number).copied().unwrap_or(Phase::Concluding)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_phase_is_told_as_it_was_begun() {
+        let progress = Progress::default();
+        for phase in Phase::ALL {
+            progress.begin(phase, 1);
+            assert_eq!(progress.phase(), phase);
         }
+        assert_eq!(Phase::ALL.len(), Phase::Cloning as usize + 1);
     }
 }

@@ -71,7 +71,6 @@ pub struct Framer {
     prev: Lsn,
     next: Lsn,
     first: Option<(Lsn, Lsn)>,
-    abandoned: Option<Lsn>,
 }
 
 struct Header {
@@ -120,7 +119,6 @@ impl Framer {
             prev: Lsn::INVALID,
             next: Lsn::INVALID,
             first: None,
-            abandoned: None,
         }
     }
 
@@ -162,11 +160,6 @@ impl Framer {
     /// Start of a record of which only the beginning has been seen.
     pub fn partial_record(&self) -> Option<Lsn> {
         (self.state == State::Partial).then_some(self.partial.lsn)
-    }
-
-    /// Start of a record that was abandoned because its tail was lost in a crash and overwritten.
-    pub const fn abandoned_record(&self) -> Option<Lsn> {
-        self.abandoned
     }
 
     /// Timeline in the header of the last valid page.
@@ -353,12 +346,11 @@ impl Framer {
         header: &PageHeader,
         sink: &mut S,
     ) -> Result<Resumed, Problem> {
-        let lsn = self.partial.lsn;
         if header.overwrites {
-            self.abandoned = Some(lsn);
             self.state = State::Between;
             return Ok(Resumed::At(Some(header.size)));
         }
+        let lsn = self.partial.lsn;
         if !header.continues {
             return Err(Problem::NoContinuation { record: lsn, page: at });
         }
