@@ -58,7 +58,7 @@ pub fn server_of(major: &str) -> Option<Server> {
 
 /// For what is the same in every major: the newest whole installation that `FORKPOINT_MAJORS` allows.
 pub fn any_server() -> Option<Server> {
-    let all = installed().into_iter().filter(|s| whole(s));
+    let all = installed().into_iter().filter(whole);
     let mut allowed: Vec<_> = all.filter(|s| listed("FORKPOINT_MAJORS", &s.major) != Some(false)).collect();
     // a release candidate's only where there is no other
     if allowed.len() > 1 {
