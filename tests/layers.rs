@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Files outside `source/` that may open files for reading, and why.
 const MAY_READ: [(&str, &str); 14] = [
-    ("tui/view/mod.rs", "a new file that the user exports, never inside a data directory"),
+    ("tui/view/export.rs", "a new file that the user exports, never inside a data directory"),
     ("cli/tui.rs", "a stored report or plan"),
     ("names/disk.rs", "blocks of catalogs, by `pread`"),
     ("report/timezone.rs", "the time zone of TZ, as the C library reads it"),
@@ -25,7 +25,7 @@ const MAY_READ: [(&str, &str); 14] = [
 
 /// Files that may write, make or remove something, and why.
 const MAY_WRITE: [(&str, &str); 14] = [
-    ("tui/view/mod.rs", "a new file that the user exports, never inside a data directory"),
+    ("tui/view/export.rs", "a new file that the user exports, never inside a data directory"),
     ("cli/output.rs", "what -o names"),
     ("cli/folder.rs", "the directory that -o names"),
     ("lost/scratch.rs", "scratch: what does not fit into memory, in nameless files"),

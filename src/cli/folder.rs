@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::exit::{self, Failure};
-use super::output;
 use crate::report::words;
+use crate::source::inside::inside;
 
 /// A directory that is being filled.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Folder {
         let name = whole.file_name().ok_or_else(|| unusable(&"it has no name"))?;
         let parent = whole.parent().ok_or_else(|| unusable(&"it has no name"))?;
         let parent = fs::canonicalize(parent).map_err(|e| unusable(&e))?;
-        if let Some(inside) = output::inside(&parent, directories) {
+        if let Some(inside) = inside(&parent, directories) {
             let text = format!(
                 "{} lies inside {}, and nothing there is ever written. Give a directory elsewhere with -o.",
                 words::path(given),

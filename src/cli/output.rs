@@ -1,13 +1,14 @@
 //! Where an answer goes: standard output, or a file that is never inside a data directory.
 
-use std::fs::{self, Metadata, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::console::Console;
 use super::exit::{self, Failure};
 use crate::report::words;
+use crate::source::inside::inside;
 
 /// A place for an answer, checked before any work is done.
 #[derive(Debug)]
@@ -108,21 +109,6 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
     Ok(())
-}
-
-/// Which of the directories, of their WAL directories or tablespaces, `parent` is or lies in: by device and inode, as
-/// a bind mount has another name.
-pub fn inside<'a>(parent: &Path, directories: &[&'a Path]) -> Option<&'a Path> {
-    let identity = |m: &Metadata| (m.dev(), m.ino());
-    let above: Vec<_> =
-        parent.ancestors().filter_map(|p| fs::metadata(p).ok()).map(|m| identity(&m)).collect();
-    directories.iter().copied().find(|directory| {
-        let mut roots = vec![directory.to_path_buf(), directory.join("pg_wal"), directory.join("pg_xlog")];
-        if let Ok(spaces) = fs::read_dir(directory.join("pg_tblspc")) {
-            roots.extend(spaces.flatten().map(|entry| entry.path()));
-        }
-        roots.iter().filter_map(|root| fs::metadata(root).ok()).any(|m| above.contains(&identity(&m)))
-    })
 }
 
 /// Stops at a signal.

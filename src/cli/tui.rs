@@ -44,7 +44,8 @@ pub struct TuiArgs {
 /// How the screen is drawn.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct ScreenArgs {
-    /// Remove everything that carries a plan out
+    /// Remove everything that carries a plan out. Exports (e) still write the new file that they ask for, never into a
+    /// data directory
     #[arg(long)]
     pub read_only: bool,
     /// Only ASCII, for terminals without box characters

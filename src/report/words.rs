@@ -18,6 +18,15 @@ use crate::wal::rmgr;
 /// Seconds from 1970-01-01 to 2000-01-01, where PostgreSQL's timestamps begin.
 const PG_EPOCH: i64 = 946_684_800;
 
+/// What the system says of an error, without its number.
+pub fn io(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match error.raw_os_error() {
+        Some(number) => text.replace(&format!(" (os error {number})"), ""),
+        None => text,
+    }
+}
+
 /// A path for a person: bytes that are not UTF-8 as `\xFF`.
 pub fn path(path: &Path) -> String {
     let mut text = String::new();

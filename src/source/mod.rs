@@ -4,6 +4,7 @@ pub mod archive;
 pub mod block;
 pub mod compress;
 pub mod datadir;
+pub mod inside;
 pub mod leftovers;
 pub mod pages;
 pub mod processes;

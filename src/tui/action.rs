@@ -84,3 +84,19 @@ pub enum Action {
     Resume,
     Undo,
 }
+
+impl Action {
+    /// It asks for a text: who wants it goes on typing, also where it is refused.
+    pub const fn asks(self) -> bool {
+        matches!(
+            self,
+            Self::Search
+                | Self::Filter
+                | Self::Command
+                | Self::Export
+                | Self::CarryOut
+                | Self::Resume
+                | Self::Undo
+        )
+    }
+}

@@ -18,7 +18,7 @@ use super::view::{
     Context, Prompt, Shared, View, blocks, control, lost, of_slot, overview, plan, records, timelines,
 };
 use crate::facts::Role;
-use crate::pg::{BlockNumber, Fork, Lsn, RelFile};
+use crate::pg::Lsn;
 
 /// What is said until something that writes has stopped.
 const STOPPING: &str = "stopping at the next safe point …";
@@ -62,15 +62,6 @@ pub enum Go {
         /// The record to select.
         lsn: Option<Lsn>,
     },
-    /// A block.
-    Block {
-        /// The relation.
-        rel: RelFile,
-        /// The relation fork.
-        fork: Fork,
-        /// The block.
-        block: BlockNumber,
-    },
     /// A view as it is.
     View(ViewId),
 }
@@ -101,6 +92,15 @@ pub enum Overlay {
         input: Input,
         /// What is wrong with it.
         error: Option<String>,
+    },
+    /// A key that asks for a text was refused: what is typed after it must not act as keys.
+    Refused {
+        /// What stands before the text.
+        sign: String,
+        /// Why.
+        why: String,
+        /// What was typed.
+        input: Input,
     },
     /// A word is asked for.
     Ask {
@@ -256,11 +256,11 @@ impl App {
                 Effect::Go(go) => {
                     let view = match &go {
                         Go::Records { .. } => ViewId::Records,
-                        Go::Block { .. } => ViewId::Blocks,
                         Go::View(view) => *view,
                     };
+                    let from = self.view;
                     let mut more = self.show(view);
-                    more.extend(self.with(view, |v, c| v.go(go, c)).1);
+                    more.extend(self.with(view, |v, c| v.go(go, from, c)).1);
                     left.extend(self.settle(more));
                 }
                 other => left.push(other),
@@ -295,7 +295,12 @@ impl App {
             TerminalEvent::Key(key) if key.kind != KeyEventKind::Release => self.key(&key),
             TerminalEvent::Mouse(mouse) => self.pointed(mouse),
             TerminalEvent::Paste(text) => {
-                if let Some(Overlay::Prompt { input, .. } | Overlay::Ask { input, .. }) = &mut self.overlay {
+                if let Some(
+                    Overlay::Prompt { input, .. }
+                    | Overlay::Ask { input, .. }
+                    | Overlay::Refused { input, .. },
+                ) = &mut self.overlay
+                {
                     for c in text.chars().filter(|c| !c.is_control()) {
                         input.handle(InputRequest::InsertChar(c));
                     }
@@ -328,13 +333,31 @@ impl App {
             }
             Some(Overlay::Prompt { .. }) => self.typed(key),
             Some(Overlay::Ask { .. }) => self.answered(key),
+            Some(Overlay::Refused { input, .. }) => {
+                match key.code {
+                    KeyCode::Esc | KeyCode::Enter => self.overlay = None,
+                    _ => {
+                        if let Some(request) = edit(key) {
+                            input.handle(request);
+                        }
+                    }
+                }
+                Vec::new()
+            }
             None => {
                 let action = keymap::action(key, self.view);
                 if action != Some(Action::Cancel) {
                     self.cancelled = false;
                 }
                 self.said = None;
-                action.map_or_else(Vec::new, |action| self.act(action))
+                match (action, keymap::elsewhere(key)) {
+                    (Some(action), _) => self.act(action),
+                    (None, Some(binding)) => {
+                        self.refuse(binding.action, binding.not_in(self.view));
+                        Vec::new()
+                    }
+                    (None, None) => Vec::new(),
+                }
             }
         }
     }
@@ -342,7 +365,7 @@ impl App {
     /// Does what an action means.
     pub fn act(&mut self, action: Action) -> Vec<Effect> {
         if let Some(why) = self.refuses(action) {
-            self.said = Some(why);
+            self.refuse(action, why);
             return Vec::new();
         }
         match action {
@@ -357,6 +380,7 @@ impl App {
             Action::Search => self.prompt(Prompt::Search),
             Action::Filter => self.prompt(Prompt::Filter),
             Action::Command => self.prompt(Prompt::Command),
+            Action::Export => self.prompt(Prompt::Export),
             Action::Suspend => vec![Effect::Suspend],
             Action::Redraw => vec![Effect::Redraw],
             Action::Mouse => {
@@ -380,6 +404,17 @@ impl App {
             return Some("something is being carried out; Ctrl-C stops it at a safe point".into());
         }
         self.view(self.view).refuses(action, &self.shared)
+    }
+
+    /// Says why nothing is done. Where a text would have been typed, it still can be, and does nothing.
+    fn refuse(&mut self, action: Action, why: String) {
+        if action.asks() {
+            let key = BINDINGS.iter().find(|b| b.action == action).and_then(|b| b.keys.first());
+            let sign = key.map(|key| key.name()).unwrap_or_default();
+            self.overlay = Some(Overlay::Refused { sign, why, input: Input::default() });
+        } else {
+            self.said = Some(why);
+        }
     }
 
     fn neighbour(&self, by: usize) -> ViewId {
@@ -433,8 +468,11 @@ impl App {
     }
 
     fn prompt(&mut self, prompt: Prompt) -> Vec<Effect> {
-        let text =
-            if prompt == Prompt::Command { String::new() } else { self.view(self.view).prompt(prompt) };
+        let text = if prompt == Prompt::Command {
+            String::new()
+        } else {
+            self.view(self.view).prompt(prompt, &self.shared)
+        };
         self.overlay = Some(Overlay::Prompt { prompt, input: Input::new(text), error: None });
         Vec::new()
     }
@@ -479,7 +517,7 @@ impl App {
     /// Says what is wrong with what is typed, while it is.
     fn checked(&mut self) {
         let Some(Overlay::Prompt { prompt, input, .. }) = &self.overlay else { return };
-        let wrong = if *prompt == Prompt::Command || input.value().is_empty() {
+        let wrong = if matches!(prompt, Prompt::Command | Prompt::Export) || input.value().is_empty() {
             None
         } else {
             self.view(self.view).check(*prompt, input.value(), &self.shared).err()
@@ -504,7 +542,7 @@ impl App {
         match found {
             Some(binding) if binding.scope.holds(self.view) => self.act(binding.action),
             Some(binding) => {
-                self.said = Some(format!("{} does nothing in {}", binding.name, self.view.title()));
+                self.refuse(binding.action, binding.not_in(self.view));
                 Vec::new()
             }
             None => {

@@ -14,6 +14,8 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
+use tui_input::Input;
+
 use super::action::{Action, ViewId};
 use super::app::{App, Ask, Overlay};
 use super::jobs::Running;
@@ -56,23 +58,31 @@ pub fn draw(app: &App, buffer: &mut Buffer) {
             Prompt::Search => "/",
             Prompt::Filter => "&",
             Prompt::Command => ":",
+            Prompt::Export => "to ",
         };
-        let cursor = input.visual_cursor();
-        let value = clean(input.value());
-        // the end of a long line is what is being typed
-        let room = (status.width as usize).saturating_sub(3);
-        let skipped: String = value.chars().skip(cursor.saturating_sub(room)).collect();
-        let line = Line::from(vec![
-            Span::styled(sign, STRONG),
-            Span::styled(skipped, PLAIN),
-            Span::styled("▌", DIM),
-        ]);
-        put(buffer, status, 0, &line);
-        if let Some(error) = error {
-            let above = Rect { y: status.y - 1, ..status };
-            upwards(buffer, above, &Para::new(format!("✗ {error}"), BAD).indented(2));
+        typed(buffer, status, sign, input, PLAIN);
+        let what = app.view(app.view).exports().filter(|_| *prompt == Prompt::Export);
+        let above = Rect { y: status.y - 1, ..status };
+        match (error, what) {
+            (Some(error), _) => upwards(buffer, above, &Para::new(format!("✗ {error}"), BAD).indented(2)),
+            (None, Some(what)) => {
+                let safe = if app.shared.read_only {
+                    "--read-only is for the data directories: nothing is written there."
+                } else {
+                    "Nothing is written into a data directory."
+                };
+                let text = format!("Writes {what}; no file is overwritten. {safe}");
+                upwards(buffer, above, &Para::new(text, STRONG));
+            }
+            (None, None) => {}
         }
-        put(buffer, footer, 0, &Line::styled("Enter takes it, Esc leaves", DIM));
+        let does = if *prompt == Prompt::Export { "writes it" } else { "takes it" };
+        put(buffer, footer, 0, &Line::styled(format!("Enter {does}, Esc leaves"), DIM));
+    } else if let Some(Overlay::Refused { sign, why, input }) = &app.overlay {
+        typed(buffer, status, &format!("✗ {sign} "), input, DIM);
+        let above = Rect { y: status.y - 1, ..status };
+        upwards(buffer, above, &Para::new(why, STRONG));
+        put(buffer, footer, 0, &Line::styled("Esc or Enter goes back; what is typed here does nothing", DIM));
     } else {
         say(app, buffer, status);
         keys(app, buffer, footer);
@@ -80,6 +90,21 @@ pub fn draw(app: &App, buffer: &mut Buffer) {
     if let Some(Overlay::Ask { ask, input }) = &app.overlay {
         question(ask, input.value(), buffer, body);
     }
+}
+
+/// A line that is typed.
+fn typed(buffer: &mut Buffer, area: Rect, sign: &str, input: &Input, style: Style) {
+    let cursor = input.visual_cursor();
+    let value = clean(input.value());
+    // the end of a long line is what is being typed
+    let room = (area.width as usize).saturating_sub(display_width(sign) + 2);
+    let skipped: String = value.chars().skip(cursor.saturating_sub(room)).collect();
+    let line = Line::from(vec![
+        Span::styled(sign.to_owned(), STRONG),
+        Span::styled(skipped, style),
+        Span::styled("▌", DIM),
+    ]);
+    put(buffer, area, 0, &line);
 }
 
 fn title(app: &App, buffer: &mut Buffer, area: Rect) {

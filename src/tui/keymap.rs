@@ -59,6 +59,21 @@ pub enum Scope {
     In(&'static [ViewId]),
 }
 
+impl Binding {
+    /// Why it does nothing in a view that it does not hold in.
+    pub fn not_in(&self, view: ViewId) -> String {
+        let places = match self.scope {
+            Everywhere => "every view".to_owned(),
+            In(views) => {
+                let titles: Vec<_> =
+                    views.iter().map(|v| format!("{} ({})", v.title(), v.index() + 1)).collect();
+                titles.join(", ")
+            }
+        };
+        format!("{} does nothing in {}; it is for {places}", self.name, view.title())
+    }
+}
+
 impl Scope {
     /// Whether it holds in this view.
     pub fn holds(self, view: ViewId) -> bool {
@@ -148,7 +163,7 @@ pub const BINDINGS: &[Binding] = &[
         Action::Export,
         "export",
         "export",
-        "Write report, lost rows or plan to a new file in this folder",
+        "Write report, lost rows or plan to a new file; asks where",
     ),
     bind(
         In(&[Records, Blocks]),
@@ -204,7 +219,7 @@ pub const BINDINGS: &[Binding] = &[
         Action::Back,
         "back",
         "out",
-        "Go out: close, collapse, drop the filter",
+        "Go out: close, collapse, drop the filter, back to where from",
     ),
     bind(
         In(&[Control, Timelines, Blocks, Records, Lost, Plan]),
@@ -394,6 +409,11 @@ pub const BINDINGS: &[Binding] = &[
 pub fn action(event: &KeyEvent, view: ViewId) -> Option<Action> {
     let holds = |b: &&Binding| b.scope.holds(view) && b.keys.iter().any(|key| key.is(event));
     BINDINGS.iter().find(holds).map(|b| b.action)
+}
+
+/// What a key that means nothing in a view means in others.
+pub fn elsewhere(event: &KeyEvent) -> Option<&'static Binding> {
+    BINDINGS.iter().find(|b| b.keys.iter().any(|key| key.is(event)))
 }
 
 /// The binding of an action in a view.

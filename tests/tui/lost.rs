@@ -1,7 +1,5 @@
 //! The second of the four stories: see a lost row.
 
-use std::path::PathBuf;
-
 use forkpoint::diagnosis::engine::{Options, Progress, facts};
 use forkpoint::lost::{Filter, Lost, lost};
 use forkpoint::report::lost::jsonl;
@@ -147,14 +145,14 @@ fn the_records_of_a_transaction_are_one_key_away() {
 #[test]
 fn what_is_lost_is_written_to_files() {
     let mut robot = Robot::open("basic-18", (80, 24));
-    robot.keys("6e");
-    let frame = robot.frame();
-    assert!(frame.contains("written: forkpoint-lost"), "{frame}");
-    let names: Vec<&str> = frame.split_whitespace().filter(|w| w.starts_with("forkpoint-lost")).collect();
+    robot.keys("6e").shows("as an SQL script, and beside it as JSON lines");
+    robot.keys("<C-u>rows.sql<Enter>").shows("written: ").shows("/rows.sql, and beside it rows.jsonl");
     let place = std::env::current_dir().unwrap();
     let read = |extension: &str| {
-        let name = names.iter().find(|n| n.ends_with(extension)).unwrap();
-        std::fs::read_to_string(place.join(PathBuf::from(name))).unwrap()
+        let path = place.join(format!("rows{extension}"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        text
     };
     let (_, lines) = truth("basic-18");
     let written: Vec<Value> = read(".jsonl").lines().map(|l| serde_json::from_str(l).unwrap()).collect();
@@ -199,6 +197,7 @@ fn a_stored_report_has_the_transactions() {
     robot.check("lost-stored-80x24");
     for key in ["e", "/", "n"] {
         robot.keys(key).shows("a stored report has no rows; it needs the directories");
+        robot.keys("<Esc>");
     }
     robot.keys("r").shows("a stored report has no records");
 }

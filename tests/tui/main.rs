@@ -7,7 +7,9 @@ mod blocks;
 mod overview;
 
 mod any_keys;
+mod export;
 mod lost;
 mod plan;
 mod real;
 mod records;
+mod refused;

@@ -69,7 +69,8 @@ fn a_file_is_kept_or_not() {
     let options = PlanOptions { keep: vec!["postgresql.conf".parse().unwrap()], ..PlanOptions::default() };
     let plan = truth("basic-18", &options);
     robot.shows("chosen: keep postgresql.conf");
-    robot.keys("e");
+    robot.keys("e").shows("Writes the plan as JSON");
+    robot.keys("<Enter>");
     let written = written(&robot);
     assert_eq!(written, plan);
     robot.keys("K");
@@ -112,7 +113,7 @@ fn carried_out_only_after_the_right_word() {
     robot.shows("done by the stand-in");
     // no rewind was begun, so there is nothing to go on with or to undo
     robot.keys("<Esc>R").shows("no rewind of the target is half-way");
-    robot.keys("U").shows("no rewind of the target is known");
+    robot.keys("<Esc>U").shows("no rewind of the target is known");
     assert_eq!(robot.executor.0.lock().unwrap().len(), 1);
 }
 
@@ -187,6 +188,7 @@ fn who_may_not_carry_it_out_hears_it_before_the_question() {
     robot.keys("7").shows("root carries nothing out");
     for key in ["X", "R", "U"] {
         robot.keys(key).shows("root carries nothing out: start this as the owner");
+        robot.keys("target<Enter>");
         assert!(robot.app.overlay.is_none());
     }
     // as root the real one refuses, too, whatever reaches it

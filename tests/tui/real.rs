@@ -233,9 +233,9 @@ fn journey(place: &Path) {
     same("pg_xact/0000");
     same("base/5/16385");
     robot.keys("<Esc>X").shows("the target was rewound already");
-    robot.keys("R").shows("no rewind of the target is half-way");
+    robot.keys("<Esc>R").shows("no rewind of the target is half-way");
 
-    robot.keys("Unotthis<Enter>");
+    robot.keys("<Esc>Unotthis<Enter>");
     assert_same(&tree(&target), &rewound);
     robot.keys("Utarget<Enter>");
     robot.shows("is what it was before the rewind");
@@ -264,7 +264,7 @@ fn journey(place: &Path) {
     let mut robot = open(place, false);
     robot.shows("half-way");
     robot.keys("X").shows("a rewind is half-way: R goes on, U puts it back");
-    robot.keys("Rtarget<Enter>");
+    robot.keys("<Esc>Rtarget<Enter>");
     robot.shows("The rewind of").shows("is finished");
     same_content(&tree(&target), &rewound);
     robot.keys("Utarget<Enter>").shows("is what it was before the rewind");

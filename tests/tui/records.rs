@@ -16,6 +16,7 @@ use forkpoint::pg::Lsn;
 use forkpoint::report::timezone;
 use forkpoint::scan::path::{Segments, WalPath};
 use forkpoint::source::walset::{WalIdentity, WalSet};
+use forkpoint::tui::action::ViewId;
 use forkpoint::tui::app::Go;
 use forkpoint::wal::record::Parts;
 use forkpoint::wal::{Format, Record};
@@ -436,4 +437,41 @@ fn effects_of_another_view() {
     robot.shows("source: ").shows("& rmgr = Heap").shows(&format!("record at {}", lsn_of(last)));
     go(&mut robot, Role::Target, "nonsense", None);
     robot.shows("at character 1: expected one of rmgr");
+}
+
+#[test]
+fn the_way_back() {
+    let mut robot = Robot::open("basic-18", (80, 24));
+    let place = |robot: &mut Robot| robot.keys("y").copied.pop().unwrap();
+    // where one was in the whole list, and within each filter
+    robot.keys("5jjjjj");
+    let first = place(&mut robot);
+    robot.keys("&rmgr = Heap<Enter>jjj");
+    let second = place(&mut robot);
+    robot.keys("t").shows("& transaction ").keys("j");
+    robot.keys("<Esc>").shows("& rmgr = Heap");
+    assert_eq!(place(&mut robot), second);
+    robot.keys("<Esc>");
+    assert_eq!(place(&mut robot), first);
+    // from another view and back to it, with this one as it was
+    for (keys, view) in [("6jr", ViewId::Lost), ("4/public.acct<Enter>r", ViewId::Blocks)] {
+        robot.keys(keys);
+        assert_eq!(robot.app.view, ViewId::Records);
+        robot.shows(&format!("Esc goes back to {}", view.title())).shows("& ");
+        robot.keys("<Enter><Esc>jb<Esc><Esc>");
+        assert_eq!(robot.app.view, view);
+        robot.keys("5");
+        assert_eq!(place(&mut robot), first, "{view:?}");
+        robot.shows("6 of 379 records from 0/1007AE8");
+    }
+    // also from the side that was not asked for
+    robot.keys("6rs<Esc>");
+    assert_eq!(robot.app.view, ViewId::Lost);
+    // without a place of its own the list of all records shows the record that was selected
+    let mut robot = Robot::open("basic-18", (80, 24));
+    robot.keys("6r&<C-u>rmgr = Heap<Enter>jj");
+    let here = place(&mut robot);
+    robot.keys("&<C-u><Enter>");
+    assert!(!robot.frame().contains("& rmgr"), "{}", robot.frame());
+    assert_eq!(place(&mut robot), here);
 }

@@ -241,7 +241,7 @@ impl Robot {
 
     /// The frame shows this.
     #[track_caller]
-    pub fn shows(&self, text: &str) -> &Self {
+    pub fn shows(&mut self, text: &str) -> &mut Self {
         let frame = self.frame();
         assert!(frame.contains(text), "{text:?} is not in\n{frame}");
         self

@@ -282,7 +282,7 @@ impl View for Control {
         }
     }
 
-    fn prompt(&self, _: Prompt) -> String {
+    fn prompt(&self, _: Prompt, _: &Shared) -> String {
         self.search.clone()
     }
 

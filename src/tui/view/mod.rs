@@ -2,15 +2,14 @@
 
 pub mod blocks;
 pub mod control;
+pub mod export;
 pub mod lost;
 pub mod overview;
 pub mod plan;
 pub mod records;
 pub mod timelines;
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossterm::event::MouseEvent;
@@ -23,7 +22,6 @@ use super::jobs::{Answer, Job, Slot, Worker};
 use super::saved::Picture;
 use crate::diagnosis::Diagnosis;
 use crate::diagnosis::engine::Options;
-use crate::report::words;
 
 /// What every view can see.
 #[derive(Debug, Clone)]
@@ -130,15 +128,20 @@ pub trait View {
     /// The view is shown, or the diagnosis arrived while it is: time to start what it needs.
     fn shown(&mut self, _context: &mut Context<'_>) {}
 
-    /// Another view sent the user here.
-    fn go(&mut self, _go: Go, _context: &mut Context<'_>) {}
+    /// The user was sent here from another view.
+    fn go(&mut self, _go: Go, _from: ViewId, _context: &mut Context<'_>) {}
 
     /// Why an action does nothing now; the footer shows it in grey and says so when it is tried.
     fn refuses(&self, _action: Action, _shared: &Shared) -> Option<String> {
         None
     }
 
-    /// A text was entered: for the search or the filter. An error is shown and asked again.
+    /// What is written where an export is asked for.
+    fn exports(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// A text was entered: for the search, the filter, the export. An error is shown and asked again.
     fn entered(&mut self, _prompt: Prompt, _text: &str, _context: &mut Context<'_>) -> Result<(), String> {
         Ok(())
     }
@@ -148,8 +151,8 @@ pub trait View {
         Ok(())
     }
 
-    /// What the prompt starts with: the filter that holds.
-    fn prompt(&self, _prompt: Prompt) -> String {
+    /// What the prompt starts with: the filter that holds, a name for the export.
+    fn prompt(&self, _prompt: Prompt, _shared: &Shared) -> String {
         String::new()
     }
 
@@ -167,6 +170,7 @@ pub enum Prompt {
     Search,
     Filter,
     Command,
+    Export,
 }
 
 /// Which view takes answers of a slot.
@@ -177,55 +181,5 @@ pub const fn of_slot(slot: Slot) -> Option<ViewId> {
         Slot::Page | Slot::BlockRecords => Some(ViewId::Blocks),
         Slot::Lost | Slot::LostSearch => Some(ViewId::Lost),
         Slot::Plan | Slot::Execution => Some(ViewId::Plan),
-    }
-}
-
-/// Writes a new file into the folder, never inside either directory, and says where; a number is added where the name is
-/// taken.
-pub fn export(
-    folder: &Path,
-    name: &str,
-    extension: &str,
-    diagnosis: &Diagnosis,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> String {
-    match export_file(folder, name, extension, diagnosis, write) {
-        Ok(path) => format!("written: {}", words::path(&path)),
-        Err(error) => format!("not written to {}: {error}", words::path(folder)),
-    }
-}
-
-/// As [`export`]; gives the file's path. What could not be written whole is removed.
-pub fn export_file(
-    folder: &Path,
-    name: &str,
-    extension: &str,
-    diagnosis: &Diagnosis,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<PathBuf> {
-    let folder = folder.canonicalize()?;
-    for side in [&diagnosis.facts.target, &diagnosis.facts.source] {
-        if side.dir.path().canonicalize().is_ok_and(|dir| folder.starts_with(dir)) {
-            return Err(io::Error::other("it lies inside a data directory; start the program elsewhere"));
-        }
-    }
-    let mut number = 1;
-    loop {
-        let several = if number == 1 { String::new() } else { format!("-{number}") };
-        let path = folder.join(format!("forkpoint-{name}{several}.{extension}"));
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => {
-                let mut out = BufWriter::new(file);
-                let written = write(&mut out)
-                    .and_then(|()| out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all());
-                if let Err(error) = written {
-                    fs::remove_file(&path)?;
-                    return Err(error);
-                }
-                return Ok(path);
-            }
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && number < 1000 => number += 1,
-            Err(e) => return Err(e),
-        }
     }
 }

@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{Context, Shared, View};
+use super::{Context, Prompt, Shared, View, export};
 use crate::report::dto::{Finding, Loss};
 use crate::report::words;
 use crate::tui::action::Action;
@@ -229,15 +229,35 @@ impl View for Overview {
         {
             self.open = Some(Scroll::default());
         }
-        match action {
-            Action::Copy => {
-                if let Some(row) = rows.get(self.list.selected()) {
-                    context.copy(row.text());
-                }
-            }
-            Action::Export => export(context),
-            _ => {}
+        if action == Action::Copy
+            && let Some(row) = rows.get(self.list.selected())
+        {
+            context.copy(row.text());
         }
+    }
+
+    fn exports(&self) -> Option<&'static str> {
+        Some("the report as JSON")
+    }
+
+    fn prompt(&self, prompt: Prompt, shared: &Shared) -> String {
+        match prompt {
+            Prompt::Export => export::unused(&shared.folder, "forkpoint-report", &["json"]),
+            _ => String::new(),
+        }
+    }
+
+    fn entered(&mut self, prompt: Prompt, text: &str, context: &mut Context<'_>) -> Result<(), String> {
+        let (Prompt::Export, Some(diagnosis)) = (prompt, context.shared.diagnosis.clone()) else {
+            return Ok(());
+        };
+        let path = export::new_file(text, context.shared)?;
+        context.run(Slot::Export, "writing the report", move |worker| {
+            let report = crate::report::dto::Report::from(&*diagnosis);
+            let told = export::write(&path, |out| crate::report::json::write(&report, out));
+            worker.answer(told.unwrap_or_else(|why| why));
+        });
+        Ok(())
     }
 
     fn refuses(&self, action: Action, shared: &Shared) -> Option<String> {
@@ -322,17 +342,4 @@ impl View for Overview {
             }
         }
     }
-}
-
-/// Writes the report as JSON, beside nothing that is there already.
-fn export(context: &mut Context<'_>) {
-    let Some(diagnosis) = context.shared.diagnosis.clone() else { return };
-    let folder = context.shared.folder.clone();
-    context.run(Slot::Export, "writing the report", move |worker| {
-        let report = crate::report::dto::Report::from(&*diagnosis);
-        let told = super::export(&folder, "report", "json", &diagnosis, |out| {
-            crate::report::json::write(&report, out)
-        });
-        worker.answer(told);
-    });
 }

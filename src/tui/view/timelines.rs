@@ -318,7 +318,7 @@ impl View for Timelines {
         }
     }
 
-    fn prompt(&self, _: Prompt) -> String {
+    fn prompt(&self, _: Prompt, _: &Shared) -> String {
         self.search.clone()
     }
 

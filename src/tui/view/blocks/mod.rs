@@ -351,13 +351,6 @@ impl View for Blocks {
         self.follow();
     }
 
-    fn go(&mut self, go: Go, context: &mut Context<'_>) {
-        let Go::Block { rel, fork, block } = go else { return };
-        let Some(picture) = self.picture.clone() else { return };
-        self.place(&picture, (rel, fork, block));
-        self.open((rel, fork, block), context);
-    }
-
     fn refuses(&self, action: Action, shared: &Shared) -> Option<String> {
         let needs = !matches!(
             action,
@@ -417,7 +410,7 @@ impl View for Blocks {
                 self.tree.search(text.trim());
                 self.tree.next(&picture, true)?;
             }
-            Prompt::Command => {}
+            Prompt::Command | Prompt::Export => {}
         }
         if self.tree.len() == 0 {
             context.say("nothing is left");
@@ -431,7 +424,7 @@ impl View for Blocks {
         self.tree.check(text.trim())
     }
 
-    fn prompt(&self, prompt: Prompt) -> String {
+    fn prompt(&self, prompt: Prompt, _: &Shared) -> String {
         if prompt == Prompt::Filter { self.tree.filter.clone() } else { String::new() }
     }
 

@@ -14,7 +14,7 @@ use crossterm::event::{MouseEvent, MouseEventKind};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::{Context, Prompt, Shared, View};
+use super::{Context, Prompt, Shared, View, export};
 use crate::facts::Role;
 use crate::pg::Xid;
 use crate::report::words;
@@ -385,20 +385,27 @@ impl LostView {
         found.parts(xact).get(part).map(|p| found.table_name(p.table)).unwrap_or_default()
     }
 
-    fn export(&self, context: &mut Context<'_>) {
+    fn export(&self, text: &str, context: &mut Context<'_>) -> Result<(), String> {
         let (Some(options), Some(diagnosis), Some(found)) =
             (context.shared.pair.clone(), context.shared.diagnosis.clone(), self.found().cloned())
         else {
-            return;
+            return Ok(());
         };
-        let folder = context.shared.folder.clone();
+        let given = export::new_file(text, context.shared)?;
+        let (script, lines) = if given.extension().is_some_and(|e| e == "jsonl") {
+            (export::unwritten(given.with_extension("sql"))?, given)
+        } else {
+            let lines = export::unwritten(given.with_extension("jsonl"))?;
+            (given, lines)
+        };
         let tables = self.tables.as_ref().map(|tables| {
             let all = found.tables.iter().zip(tables).filter(|(_, wanted)| **wanted);
             all.map(|(t, _)| format!("{}.{}", t.database, t.name)).collect::<Vec<_>>()
         });
         context.run(Slot::Export, "writing the lost rows", move |worker| {
-            work::export(&folder, (&options, &diagnosis), &found, tables.as_deref(), worker);
+            work::export((&script, &lines), (&options, &diagnosis), &found, tables.as_deref(), worker);
         });
+        Ok(())
     }
 }
 
@@ -507,10 +514,12 @@ impl View for LostView {
             Action::NextMatch => self.seek(true, context),
             Action::PreviousMatch => self.seek(false, context),
             Action::Mark => {
-                if let Some(one) = self.one()
-                    && !self.marks.remove(&one.xid)
-                {
+                let Some(one) = self.one() else { return };
+                if self.marks.remove(&one.xid) {
+                    context.say("the mark is gone");
+                } else {
                     self.marks.insert(one.xid);
+                    context.say(format!("{} is marked; ' goes from mark to mark", one.xid));
                 }
             }
             Action::NextMark => self.next_mark(context),
@@ -521,7 +530,6 @@ impl View for LostView {
                 }
             }
             Action::Copy => self.copy(context),
-            Action::Export => self.export(context),
             _ => {}
         }
     }
@@ -656,14 +664,20 @@ impl View for LostView {
                 text.clone_into(&mut self.search);
                 self.seek(true, context);
             }
+            Prompt::Export => self.export(text, context)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn prompt(&self, prompt: Prompt) -> String {
+    fn exports(&self) -> Option<&'static str> {
+        Some("the lost rows as an SQL script, and beside it as JSON lines (.jsonl)")
+    }
+
+    fn prompt(&self, prompt: Prompt, shared: &Shared) -> String {
         match prompt {
             Prompt::Filter => self.filter.clone(),
+            Prompt::Export => export::unused(&shared.folder, "forkpoint-lost", &["sql", "jsonl"]),
             Prompt::Search | Prompt::Command => String::new(),
         }
     }

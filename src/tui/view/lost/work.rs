@@ -14,7 +14,7 @@ use crate::report::lost::{jsonl, sql};
 use crate::report::words;
 use crate::scan::progress::Progress;
 use crate::tui::jobs::Worker;
-use crate::tui::view::export_file;
+use crate::tui::view::export;
 
 /// Rows of a stretch before and behind the one that is selected.
 pub const AROUND: u64 = 150;
@@ -241,7 +241,7 @@ impl Search {
 
 /// Writes what is lost as an SQL script and as JSON lines: everything, or only of some tables.
 pub fn export(
-    folder: &Path,
+    (script_to, lines_to): (&Path, &Path),
     (options, diagnosis): (&Options, &Diagnosis),
     all: &Found,
     tables: Option<&[String]>,
@@ -263,17 +263,11 @@ pub fn export(
         let on_conflict = sql::OnConflict::Error;
         let script =
             sql::Script { lost, counts: &counts, conflicts: &conflicts, on_conflict, system_identifier };
-        let failed = |e: io::Error| format!("not written to {}: {e}", words::path(folder));
-        let first = export_file(folder, "lost", "sql", diagnosis, |out| script.write(out)).map_err(failed)?;
-        let second = export_file(folder, "lost", "jsonl", diagnosis, |out| jsonl::write(lost, &counts, out))
-            .map_err(failed)?;
-        let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
-        Ok(format!(
-            "written: {} and {} in {}",
-            name(&first).unwrap_or_default(),
-            name(&second).unwrap_or_default(),
-            words::path(first.parent().unwrap_or(folder))
-        ))
+        let told = export::write(script_to, |out| script.write(out))?;
+        export::write(lines_to, |out| jsonl::write(lost, &counts, out))
+            .map_err(|why| format!("{told}; {why}"))?;
+        let name = lines_to.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(format!("{told}, and beside it {}", words::clean(&name)))
     };
     worker.answer(tried().unwrap_or_else(|error| error));
 }

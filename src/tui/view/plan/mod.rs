@@ -13,7 +13,7 @@ use crossterm::event::{MouseEvent, MouseEventKind};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::{Context, Prompt, Shared, View};
+use super::{Context, Prompt, Shared, View, export};
 use crate::plan::keep::Pattern;
 use crate::plan::model::Check;
 use crate::plan::{Plan, PlanOptions};
@@ -251,17 +251,14 @@ impl PlanView {
         }
     }
 
-    fn export(&self, context: &mut Context<'_>) {
-        let (Some(plan), Some(diagnosis)) = (self.plan.clone(), context.shared.diagnosis.clone()) else {
-            return;
-        };
-        let folder = context.shared.folder.clone();
+    fn export(&self, text: &str, context: &mut Context<'_>) -> Result<(), String> {
+        let Some(plan) = self.plan.clone() else { return Ok(()) };
+        let path = export::new_file(text, context.shared)?;
         context.run(Slot::Export, "writing the plan", move |worker| {
-            let told = super::export(&folder, "plan", "json", &diagnosis, |out| {
-                crate::report::json::write(&*plan, out)
-            });
-            worker.answer(told);
+            let told = export::write(&path, |out| crate::report::json::write(&*plan, out));
+            worker.answer(told.unwrap_or_else(|why| why));
         });
+        Ok(())
     }
 
     fn text(&self) -> Option<String> {
@@ -358,7 +355,6 @@ impl View for PlanView {
                 }
                 return;
             }
-            Action::Export => return self.export(context),
             _ => {}
         }
         if let Some((open, scroll)) = &mut self.open {
@@ -540,14 +536,20 @@ impl View for PlanView {
                 text.clone_into(&mut self.search);
                 self.seek(true, context);
             }
+            Prompt::Export => self.export(text, context)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn prompt(&self, prompt: Prompt) -> String {
+    fn exports(&self) -> Option<&'static str> {
+        Some("the plan as JSON, which forkpoint apply carries out")
+    }
+
+    fn prompt(&self, prompt: Prompt, shared: &Shared) -> String {
         match prompt {
             Prompt::Filter => self.filter.clone(),
+            Prompt::Export => export::unused(&shared.folder, "forkpoint-plan", &["json"]),
             Prompt::Search | Prompt::Command => String::new(),
         }
     }

@@ -144,6 +144,7 @@ impl Widths {
 
 fn list(view: &Records, buffer: &mut Buffer, area: Rect, reel: &Reel) {
     let listing = view.listing();
+    listing.seen.set(true);
     let focused = view.pane == Pane::List;
     let body = titled(buffer, area, &title(view, reel), focused);
     let index = look(&listing.index);

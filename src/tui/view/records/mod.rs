@@ -24,7 +24,7 @@ use crate::dump::expr::Filter;
 use crate::facts::Role;
 use crate::pg::{Fork, Lsn};
 use crate::report::controldata::hex;
-use crate::tui::action::Action;
+use crate::tui::action::{Action, ViewId};
 use crate::tui::app::Go;
 use crate::tui::jobs::{Answer, Slot};
 use crate::tui::wal::Pair;
@@ -33,6 +33,8 @@ use crate::tui::widget::list::List;
 
 /// Rows that are kept ready on either side of the selected one: more than any screen has.
 const AROUND: usize = 512;
+/// Filters over each other that are kept for the way back.
+const MOST_FILTERS: usize = 16;
 /// When fewer are ready, more are read.
 const NEAR: usize = 200;
 
@@ -73,6 +75,8 @@ struct Listing {
     goto: Option<(Lsn, bool)>,
     /// The user did not want to wait for all of it.
     stopped: bool,
+    /// It was seen: where one is in it is a place to come back to.
+    seen: Cell<bool>,
 }
 
 /// What a row is, without holding on to the index.
@@ -125,19 +129,38 @@ struct Side {
     /// Its WAL; else why there is none.
     reel: Option<Result<Arc<Reel>, String>>,
     whole: Listing,
-    filtered: Option<Listing>,
+    /// Filters, each chosen while the one before it held.
+    filtered: Vec<Listing>,
     marks: BTreeSet<Lsn>,
+}
+
+/// Another view sent the user here.
+struct Came {
+    from: ViewId,
+    /// To the source; else to the target.
+    to_source: bool,
+    /// Filters of that side before, and with the one that was asked for.
+    filters: (usize, usize),
+    /// The source was shown before.
+    source: bool,
 }
 
 impl Side {
     fn listing(&self) -> &Listing {
-        self.filtered.as_ref().unwrap_or(&self.whole)
+        self.filtered.last().unwrap_or(&self.whole)
     }
 
-    const fn listing_mut(&mut self) -> &mut Listing {
-        match &mut self.filtered {
-            Some(filtered) => filtered,
-            None => &mut self.whole,
+    fn listing_mut(&mut self) -> &mut Listing {
+        self.filtered.last_mut().unwrap_or(&mut self.whole)
+    }
+
+    /// Takes the last filter away, to where one was before it; to the same record where that was never seen.
+    fn unfilter(&mut self) {
+        let Some(left) = self.filtered.pop() else { return };
+        let at = left.selected_row().map(|row| row.lsn).or(left.goto.map(|(lsn, _)| lsn));
+        let listing = self.listing_mut();
+        if !listing.seen.get() && listing.goto.is_none() {
+            listing.goto = at.map(|lsn| (lsn, false));
         }
     }
 }
@@ -166,6 +189,7 @@ pub struct Records {
     /// The index that is being made.
     indexing: Option<Arc<SharedIndex>>,
     asked: Option<Asked>,
+    came: Option<Came>,
     /// Where list, fields and bytes were drawn.
     areas: [Cell<Rect>; 3],
 }
@@ -195,7 +219,7 @@ impl Records {
         self.side().listing()
     }
 
-    const fn listing_mut(&mut self) -> &mut Listing {
+    fn listing_mut(&mut self) -> &mut Listing {
         self.side_mut().listing_mut()
     }
 
@@ -330,7 +354,8 @@ impl Records {
         }
         match action {
             Action::Enter | Action::Right => self.pane = Pane::Fields,
-            Action::Back if self.side().filtered.is_some() => self.drop_filter(),
+            Action::Back if self.goes_back() => self.go_back(context),
+            Action::Back if !self.side().filtered.is_empty() => self.drop_filter(),
             Action::Copy => {
                 let listing = self.listing();
                 let text = match listing.selected() {
@@ -378,17 +403,42 @@ impl Records {
         }
     }
 
-    /// Back to all records, to where one was.
+    /// One filter less, to where one was.
     fn drop_filter(&mut self) {
-        self.side_mut().filtered = None;
+        self.side_mut().unfilter();
         self.pane = Pane::List;
         self.detail_changed();
+    }
+
+    fn drop_filters(&mut self) {
+        let filtered = &mut self.side_mut().filtered;
+        let last = filtered.len().saturating_sub(1);
+        filtered.drain(..last);
+        self.drop_filter();
+    }
+
+    /// Nothing was chosen here since another view sent the user.
+    fn goes_back(&self) -> bool {
+        let there = |came: &Came| if came.to_source == self.source { came.filters.1 } else { 0 };
+        self.came.as_ref().is_some_and(|came| self.side().filtered.len() <= there(came))
+    }
+
+    /// To the view that sent the user here; what was seen here before is seen here again.
+    fn go_back(&mut self, context: &mut Context<'_>) {
+        let Some(came) = self.came.take() else { return };
+        self.source = came.to_source;
+        while self.side().filtered.len() > came.filters.0 {
+            self.side_mut().unfilter();
+        }
+        self.source = came.source;
+        self.detail_changed();
+        context.go(Go::View(came.from));
     }
 
     fn set_filter(&mut self, text: &str, label: &str, context: &mut Context<'_>) -> Result<(), String> {
         let text = text.trim();
         if text.is_empty() {
-            self.drop_filter();
+            self.drop_filters();
             return Ok(());
         }
         let Some(diagnosis) = &context.shared.diagnosis else { return Err(nothing(context.shared)) };
@@ -402,7 +452,11 @@ impl Records {
                 goto: at.map(|lsn| (lsn, false)),
                 ..Listing::default()
             };
-            self.side_mut().filtered = Some(listing);
+            let filtered = &mut self.side_mut().filtered;
+            if filtered.len() == MOST_FILTERS {
+                filtered.remove(0);
+            }
+            filtered.push(listing);
             self.pane = Pane::List;
         }
         Ok(())
@@ -445,8 +499,8 @@ impl Records {
 
     fn previous_record(&mut self, context: &mut Context<'_>) {
         let Some(prev) = self.listing().selected_row().map(|row| row.prev) else { return };
-        if self.side().filtered.is_some() {
-            self.drop_filter();
+        if !self.side().filtered.is_empty() {
+            self.drop_filters();
             context.say("the filter was dropped: the previous record need not pass it");
         }
         self.goto(prev);
@@ -465,11 +519,14 @@ impl Records {
         });
     }
 
-    fn mark(&mut self) {
+    fn mark(&mut self, context: &mut Context<'_>) {
         let Some(lsn) = self.listing().selected_row().map(|row| row.lsn) else { return };
         let marks = &mut self.side_mut().marks;
-        if !marks.remove(&lsn) {
+        if marks.remove(&lsn) {
+            context.say("the mark is gone");
+        } else {
             marks.insert(lsn);
+            context.say(format!("{lsn} is marked; ' goes from mark to mark"));
         }
     }
 
@@ -520,7 +577,7 @@ impl View for Records {
             Action::PreviousRecord => self.previous_record(context),
             Action::NextMatch => self.search(true, context),
             Action::PreviousMatch => self.search(false, context),
-            Action::Mark => self.mark(),
+            Action::Mark => self.mark(context),
             Action::NextMark => self.next_mark(),
             _ => match self.pane {
                 Pane::List => self.list_action(action, context),
@@ -603,15 +660,22 @@ impl View for Records {
         self.want(context);
     }
 
-    fn go(&mut self, go: Go, context: &mut Context<'_>) {
+    fn go(&mut self, go: Go, from: ViewId, context: &mut Context<'_>) {
         let Go::Records { side, filter, lsn } = go else { return };
         if context.shared.diagnosis.is_none() {
             context.say(nothing(context.shared));
             return;
         }
-        self.source = side == Role::Source;
+        let source = std::mem::replace(&mut self.source, side == Role::Source);
         self.pane = Pane::List;
+        if from != ViewId::Records {
+            context.say(format!("Esc goes back to {}", from.title()));
+        }
+        let before = self.side().filtered.len();
         self.follow(Some((filter.clone(), filter)), context);
+        let filters = (before, self.side().filtered.len());
+        let to_source = self.source;
+        self.came = (from != ViewId::Records).then_some(Came { from, to_source, filters, source });
         if let Some(lsn) = lsn {
             self.goto(lsn);
         }
@@ -669,7 +733,9 @@ impl View for Records {
             }
             Action::NextMark if self.side().marks.is_empty() => "there are no marks: m makes one",
             Action::Mark if row.is_none() => "this is no record",
-            Action::Back if self.pane == Pane::List && self.side().filtered.is_none() => {
+            Action::Back
+                if self.pane == Pane::List && self.side().filtered.is_empty() && !self.goes_back() =>
+            {
                 "there is no filter; q quits"
             }
             _ => return None,
@@ -699,7 +765,7 @@ impl View for Records {
         }
     }
 
-    fn prompt(&self, prompt: Prompt) -> String {
+    fn prompt(&self, prompt: Prompt, _: &Shared) -> String {
         if prompt == Prompt::Filter { self.listing().text.clone() } else { String::new() }
     }
 
