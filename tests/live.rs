@@ -7,36 +7,15 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write as _};
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::cluster::{Cluster, Mode, Session, snapshot, whole};
+use common::cluster::{Cluster, Mode, Session, snapshot};
+use common::majors::{MAJORS, say, server, told};
 use common::{Server, other_user};
 use serde_json::Value;
-
-/// The majors that the tests know how to make; the client programs of the others are rarely at hand.
-const MAJORS: [&str; 6] = ["13", "15", "16", "17", "18", "19"];
-
-/// Says something that the test harness does not swallow.
-fn say(line: &str) {
-    drop(writeln!(std::io::stderr(), "{line}"));
-}
-
-fn expected(major: &str) -> bool {
-    std::env::var("FORKPOINT_EXPECT_MAJORS").is_ok_and(|list| list.split_whitespace().any(|m| m == major))
-}
-
-fn server(major: &str) -> Option<Server> {
-    let found = common::installed().into_iter().find(|s| s.major == major && whole(s));
-    assert!(
-        found.is_some() || !expected(major),
-        "FORKPOINT_EXPECT_MAJORS names {major}, and it is not installed"
-    );
-    found
-}
 
 macro_rules! on_every_major {
     ($($module:ident $major:literal),*) => { $(
@@ -69,17 +48,7 @@ on_every_major!(pg13 "13", pg15 "15", pg16 "16", pg17 "17", pg18 "18", pg19 "19"
 
 #[test]
 fn majors() {
-    let (ran, missing): (Vec<_>, Vec<_>) = MAJORS.into_iter().partition(|m| server(m).is_some());
-    say(&format!(
-        "live tests ran on PostgreSQL {}",
-        if ran.is_empty() { "(none)".into() } else { ran.join(", ") }
-    ));
-    if !missing.is_empty() {
-        say(&format!("live tests skipped PostgreSQL {}: not installed", missing.join(", ")));
-    }
-    let unknown = std::env::var("FORKPOINT_EXPECT_MAJORS").unwrap_or_default();
-    let unknown: Vec<_> = unknown.split_whitespace().filter(|m| !MAJORS.contains(m)).collect();
-    assert!(unknown.is_empty(), "FORKPOINT_EXPECT_MAJORS names {unknown:?}, for which there is no test");
+    told("live tests");
 }
 
 // ---- mismatches ----

@@ -11,30 +11,16 @@ mod pairs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use common::Server;
-use common::cluster::{Cluster, Mode, Session, whole};
+use common::cluster::{Cluster, Mode, Session};
+use common::majors::{say, server, told};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-
-const MAJORS: [&str; 6] = ["13", "15", "16", "17", "18", "19"];
-
-fn say(line: &str) {
-    drop(writeln!(std::io::stderr(), "{line}"));
-}
-
-fn server(major: &str) -> Option<Server> {
-    let found = common::installed().into_iter().find(|s| s.major == major && whole(s));
-    let expected = std::env::var("FORKPOINT_EXPECT_MAJORS")
-        .is_ok_and(|list| list.split_whitespace().any(|m| m == major));
-    assert!(found.is_some() || !expected, "FORKPOINT_EXPECT_MAJORS names {major}, and it is not installed");
-    found
-}
 
 macro_rules! on_every_major {
     ($($module:ident $major:literal),*) => { $(
@@ -79,11 +65,7 @@ on_every_major!(pg13 "13", pg15 "15", pg16 "16", pg17 "17", pg18 "18", pg19 "19"
 
 #[test]
 fn majors() {
-    let (ran, missing): (Vec<_>, Vec<_>) = MAJORS.into_iter().partition(|m| server(m).is_some());
-    say(&format!("tests of lost rows ran on PostgreSQL {}", ran.join(", ")));
-    if !missing.is_empty() {
-        say(&format!("tests of lost rows skipped PostgreSQL {}: not installed", missing.join(", ")));
-    }
+    told("tests of lost rows");
 }
 
 // ---- what forkpoint says ----

@@ -8,25 +8,16 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use common::Server;
-use common::cluster::{Cluster, Mode, whole};
+use common::cluster::{Cluster, Mode};
+use common::majors::chosen;
 use serde_json::Value;
 
 fn servers() -> Vec<Server> {
-    let all: Vec<Server> = common::installed().into_iter().filter(whole).collect();
-    if all.is_empty() {
-        drop(writeln!(std::io::stderr(), "skipped: no PostgreSQL with all client programs"));
-    }
-    if std::env::var_os("FORKPOINT_MAJORS").is_some() {
-        return all;
-    }
-    let wanted = ["13", "17"];
-    let some: Vec<Server> = all.iter().filter(|s| wanted.contains(&s.major.as_str())).cloned().collect();
-    if some.is_empty() { all.into_iter().take(1).collect() } else { some }
+    chosen(&["13", "17"])
 }
 
 fn forkpoint(args: &[&str], target: &Path, source: &Path) -> Output {

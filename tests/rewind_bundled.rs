@@ -7,7 +7,8 @@ mod pairs;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use common::drop_in::{By, Leave, both, both_unchanged, bundled, rewind, say, server};
+use common::drop_in::{By, Leave, both, both_unchanged, bundled, rewind};
+use common::majors::{say, server};
 
 /// Pairs on which pg_rewind goes ahead and does damage, or finds nothing to do where it should: here forkpoint refuses.
 const UNSOUND: [&str; 3] = ["checksums-mismatch", "twins", "twins-middle"];

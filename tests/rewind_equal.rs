@@ -10,7 +10,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::cluster::{Cluster, Mode, whole};
-use common::drop_in::{By, Leave, both, both_dry, both_unchanged, number, rewind, say, server, server_alone};
+use common::drop_in::{By, Leave, both, both_dry, both_unchanged, number, rewind};
+use common::majors::{say, server, server_alone};
 use common::scenario::{Random, STORIES, Scenario, Story, Wishes, make};
 use common::{Server, scratch};
 

@@ -13,9 +13,8 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use common::cluster::{Cluster, Mode};
-use common::drop_in::{
-    By, any_server, both_unchanged, bundled, comparable, differences, program, rewind, say, server_of,
-};
+use common::drop_in::{By, both_unchanged, bundled, comparable, differences, program, rewind};
+use common::majors::{any_server, say, server_of};
 use common::scenario::{Scenario, Story, Wishes, make};
 use common::{Server, give_away};
 

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::cluster::{Cluster, Mode};
-use common::drop_in::{By, both_unchanged, crc_offset, programs, say, server, server_of};
+use common::drop_in::{By, both_unchanged, crc_offset, programs};
+use common::majors::{say, server, server_of};
 use common::scenario::{Scenario, Story, Wishes, make};
 use common::{Server, give_away};
 

@@ -79,13 +79,13 @@ fn catalog_queries(dir: &Path, major: Major) -> Vec<String> {
         (
             "attributes",
             format!(
-                "SELECT attrelid, attnum, attname, atttypid, atttypmod, attlen, attalign, attbyval, attisdropped, \
+                "SELECT attrelid, attnum, attname, atttypid, atttypmod, attlen, attalign, attisdropped, \
                  {generated} FROM pg_attribute WHERE attnum > 0 ORDER BY attrelid, attnum"
             ),
         ),
         (
             "types",
-            "SELECT t.oid, typname, nspname, typtype, typlen, typalign, typbyval, typdelim, typelem, typbasetype, \
+            "SELECT t.oid, typname, nspname, typtype, typlen, typalign, typdelim, typelem, typbasetype, \
              typtypmod, typrelid FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace"
                 .to_owned(),
         ),
@@ -116,11 +116,10 @@ impl Catalog {
                 typmod: number(&row[4]) as i32,
                 len: number(&row[5]) as i16,
                 align: align(&row[6]),
-                by_value: row[7] == "t",
                 not_null: false,
-                dropped: row[8] == "t",
-                generated: !row[9].is_empty(),
-                virtual_: row[9] == "v",
+                dropped: row[7] == "t",
+                generated: !row[8].is_empty(),
+                virtual_: row[8] == "v",
                 identity: None,
                 missing: None,
             });
@@ -143,15 +142,15 @@ impl Catalog {
                 "e" => TypeKind::Enum(
                     enums.iter().filter(|e| e[0] == row[0]).map(|e| (oid(&e[1]), e[2].clone())).collect(),
                 ),
-                "d" => TypeKind::Domain { base: oid(&row[9]), typmod: number(&row[10]) as i32 },
-                "c" => TypeKind::Composite(catalog.columns.get(&oid(&row[11])).cloned().unwrap_or_default()),
+                "d" => TypeKind::Domain { base: oid(&row[8]), typmod: number(&row[9]) as i32 },
+                "c" => TypeKind::Composite(catalog.columns.get(&oid(&row[10])).cloned().unwrap_or_default()),
                 "r" => TypeKind::Range { subtype: ranges[&type_oid] },
                 "m" => TypeKind::Multirange { range: multiranges[&type_oid] },
-                "b" if row[8] != "0"
+                "b" if row[7] != "0"
                     && row[4] == "-1"
                     && !["int2vector", "oidvector"].contains(&row[1].as_str()) =>
                 {
-                    TypeKind::Array { element: oid(&row[8]) }
+                    TypeKind::Array { element: oid(&row[7]) }
                 }
                 "b" => TypeKind::Base,
                 _ => continue,
@@ -163,8 +162,7 @@ impl Catalog {
                 kind,
                 len: number(&row[4]) as i16,
                 align: align(&row[5]),
-                by_value: row[6] == "t",
-                delimiter: row[7].as_bytes()[0],
+                delimiter: row[6].as_bytes()[0],
             };
             match catalog.types.get(type_oid) {
                 // the built-in table is right

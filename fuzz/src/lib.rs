@@ -383,21 +383,7 @@ impl ToastSource for Same<'_> {
 }
 
 fn column(number: usize, type_oid: u32, len: i16, align: Align) -> Column {
-    Column {
-        name: "c".into(),
-        number: number as i16,
-        type_oid,
-        typmod: -1,
-        len,
-        align,
-        by_value: false,
-        not_null: false,
-        dropped: false,
-        generated: false,
-        virtual_: false,
-        identity: None,
-        missing: None,
-    }
+    Column { type_oid, ..Column::stored(number as i16, "c".into(), len, align) }
 }
 
 fn align_of(byte: u8) -> Align {
@@ -446,7 +432,7 @@ fn types() -> Types {
     for (n, (name, kind, len)) in own.into_iter().enumerate() {
         let (name, schema) = (name.into(), "public".into());
         let (oid, align) = (60_000 + n as u32, Align::Int);
-        types.add(Type { oid, name, schema, kind, len, align, by_value: false, delimiter: b',' });
+        types.add(Type { oid, name, schema, kind, len, align, delimiter: b',' });
     }
     types
 }

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::names::{BlockSource, DiskBlocks};
+use crate::pg::catalog::oid;
 use crate::pg::clog::{self, XactStatus};
 use crate::pg::page::{OffsetNumber, Page, PageBytes};
 use crate::pg::relfile::{DEFAULT_TABLESPACE, GLOBAL_TABLESPACE};
@@ -15,7 +16,7 @@ use crate::pg::tuple::{FROZEN_XID, Tuple, infomask};
 use crate::pg::{BLOCK_SIZE, BlockNumber, Lsn, Major, Oid, RelFile, Xid};
 
 use super::fates::{Fate, Fates};
-use super::rowtypes::{AttributeRow, Catalog, CatalogRow, ClassRow, Layouts, oid};
+use super::rowtypes::{AttributeRow, Catalog, CatalogRow, ClassRow, Layouts};
 
 /// OID of template1.
 const TEMPLATE1: Oid = 1;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::names::BlockSource;
+use crate::pg::catalog::oid;
 use crate::pg::page::Page;
 use crate::pg::tuple::{Tuple, infomask};
 use crate::pg::{BLOCK_SIZE, FIRST_NORMAL_OID, Fork, Lsn, Major, Oid, RelFile, Xid};
@@ -24,7 +25,7 @@ use super::model::{Change, Event, LostXact, Origin, RowChange, Shape, Version};
 use super::origins::Origins;
 use super::other::Moved;
 use super::pages::Pages;
-use super::rowtypes::{Catalog, oid};
+use super::rowtypes::Catalog;
 use super::shape::shape;
 use super::spool::{Entry, Spool};
 use super::toast::Chunks;

@@ -8,7 +8,7 @@ use crate::pg::page::Page;
 use crate::pg::relfile::GLOBAL_TABLESPACE;
 use crate::pg::tuple::{Tuple, infomask};
 use crate::pg::{BLOCK_SIZE, RelFile};
-use crate::rows::{Column, Datum, columns};
+use crate::rows::{Align, Column, Datum, columns};
 
 /// Names by number.
 #[derive(Debug)]
@@ -22,12 +22,13 @@ pub struct Origins {
 impl Origins {
     /// Those in the directory's file; what cannot be read has no name.
     pub fn read(disk: &DiskBlocks) -> Self {
+        let column = |number, name: &str, len| Column::stored(number, name.to_owned(), len, Align::Int);
         let map = disk.relation_map(GLOBAL_TABLESPACE, 0).unwrap_or_default();
         let number = map.file_number(oid::PG_REPLICATION_ORIGIN).unwrap_or(oid::PG_REPLICATION_ORIGIN);
         let mut origins = Self {
             file: RelFile { spc: GLOBAL_TABLESPACE, db: 0, rel: number },
             names: HashMap::new(),
-            columns: [Column::known(1, "roident", 4), Column::known(2, "roname", -1)],
+            columns: [column(1, "roident", 4), column(2, "roname", -1)],
         };
         let mut bytes = [0; BLOCK_SIZE];
         for block in 0..disk.block_count(origins.file).unwrap_or(0) {

@@ -6,25 +6,11 @@
 use std::collections::HashMap;
 
 use crate::pg::bytes::Bytes;
+use crate::pg::catalog::oid;
 use crate::pg::tuple::Tuple;
 use crate::pg::{Major, Oid};
 use crate::rows::tuple::missing_value;
 use crate::rows::{Align, Column, Datum, columns};
-
-/// OIDs of the catalogs, the same in every major.
-#[allow(missing_docs)]
-pub mod oid {
-    use crate::pg::Oid;
-
-    pub const PG_TYPE: Oid = 1247;
-    pub const PG_ATTRIBUTE: Oid = 1249;
-    pub const PG_CLASS: Oid = 1259;
-    pub const PG_INDEX: Oid = 2610;
-    pub const PG_LARGEOBJECT: Oid = 2613;
-    pub const PG_NAMESPACE: Oid = 2615;
-    pub const PG_ENUM: Oid = 3501;
-    pub const PG_RANGE: Oid = 3541;
-}
 
 /// A catalog that is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -109,7 +95,6 @@ pub struct TypeRow {
     pub name: String,
     pub namespace: Oid,
     pub len: i16,
-    pub by_value: bool,
     pub kind: u8,
     pub delimiter: u8,
     pub relation: Oid,
@@ -225,21 +210,12 @@ impl Layouts {
             let number = data.u16_at(places.number).ok()? as i16;
             Some((
                 relation,
-                Column {
-                    name: name(data.slice_at(4, NAME_SIZE).ok()?),
+                Column::stored(
                     number,
-                    type_oid: 0,
-                    typmod: -1,
-                    len: data.u16_at(places.len).ok()? as i16,
-                    align: Align::from_letter(data.u8_at(places.align).ok()?)?,
-                    by_value: false,
-                    not_null: false,
-                    dropped: false,
-                    generated: false,
-                    virtual_: false,
-                    identity: None,
-                    missing: None,
-                },
+                    name(data.slice_at(4, NAME_SIZE).ok()?),
+                    data.u16_at(places.len).ok()? as i16,
+                    Align::from_letter(data.u8_at(places.align).ok()?)?,
+                ),
             ))
         };
         let Some((relation, column)) = read().filter(|(_, column)| column.number > 0) else { return };
@@ -360,7 +336,6 @@ impl Fields<'_> {
             typmod: self.u32("atttypmod")? as i32,
             len: self.i16("attlen")?,
             align: Align::from_letter(self.byte("attalign")?)?,
-            by_value: self.flag("attbyval"),
             not_null: self.flag("attnotnull"),
             dropped: self.flag("attisdropped"),
             generated: generated != 0,
@@ -382,7 +357,6 @@ impl Fields<'_> {
             name: self.name("typname")?,
             namespace: self.u32("typnamespace")?,
             len: self.i16("typlen")?,
-            by_value: self.flag("typbyval"),
             kind: self.byte("typtype")?,
             delimiter: self.byte("typdelim")?,
             relation: self.u32("typrelid")?,

@@ -98,7 +98,6 @@ fn typ(database: &Database<'_>, view: &View<'_>, row: &TypeRow, kind: TypeKind) 
         kind,
         len: row.len,
         align: row.align,
-        by_value: row.by_value,
         delimiter: row.delimiter,
     }
 }

@@ -9,7 +9,7 @@ use crate::pg::bytes::Bytes;
 use crate::pg::page::Page;
 use crate::pg::tuple::Tuple;
 use crate::pg::{BLOCK_SIZE, Oid, RelFile};
-use crate::rows::{Column, Datum, ToastPointer, columns};
+use crate::rows::{Align, Column, Datum, ToastPointer, columns};
 
 use super::LostError;
 use super::scratch::Scratch;
@@ -37,15 +37,12 @@ pub struct Chunks {
 
 impl Default for Chunks {
     fn default() -> Self {
+        let column = |number, name: &str, len| Column::stored(number, name.to_owned(), len, Align::Int);
         Self {
             scratch: Scratch::default(),
             index: HashMap::new(),
             wanted: HashMap::new(),
-            columns: [
-                Column::known(1, "chunk_id", 4),
-                Column::known(2, "chunk_seq", 4),
-                Column::known(3, "chunk_data", -1),
-            ],
+            columns: [column(1, "chunk_id", 4), column(2, "chunk_seq", 4), column(3, "chunk_data", -1)],
         }
     }
 }

@@ -14,9 +14,15 @@ pub mod oid {
     use crate::pg::Oid;
 
     pub const PG_TABLESPACE: Oid = 1213;
+    pub const PG_TYPE: Oid = 1247;
+    pub const PG_ATTRIBUTE: Oid = 1249;
     pub const PG_CLASS: Oid = 1259;
     pub const PG_DATABASE: Oid = 1262;
+    pub const PG_INDEX: Oid = 2610;
+    pub const PG_LARGEOBJECT: Oid = 2613;
     pub const PG_NAMESPACE: Oid = 2615;
+    pub const PG_ENUM: Oid = 3501;
+    pub const PG_RANGE: Oid = 3541;
     pub const PG_REPLICATION_ORIGIN: Oid = 6000;
 }
 

@@ -160,9 +160,8 @@ fn with_array(
     array: Oid,
 ) -> [Type; 2] {
     // FLOAT8PASSBYVAL holds on every machine with 64 bits
-    let by_value = matches!(len, 1 | 2 | 4 | 8) && !matches!(oid, oid::MACADDR8);
     let schema = SCHEMA.to_owned();
-    let one = Type { oid, name: name.into(), schema: schema.clone(), kind, len, align, by_value, delimiter };
+    let one = Type { oid, name: name.into(), schema: schema.clone(), kind, len, align, delimiter };
     let array = Type {
         oid: array,
         name: format!("_{name}"),
@@ -170,7 +169,6 @@ fn with_array(
         kind: TypeKind::Array { element: oid },
         len: V,
         align: if align == Double { Double } else { Int },
-        by_value: false,
         delimiter,
     };
     [one, array]

@@ -58,8 +58,6 @@ pub struct Column {
     pub len: i16,
     /// `attalign`.
     pub align: Align,
-    /// `attbyval`.
-    pub by_value: bool,
     /// `attnotnull`.
     pub not_null: bool,
     /// `attisdropped`: values of older rows are still there.
@@ -76,17 +74,16 @@ pub struct Column {
 }
 
 impl Column {
-    /// A column that is never NULL, aligned as an int, of a catalog whose columns are known beforehand.
-    pub fn known(number: i16, name: &str, len: i16) -> Self {
+    /// A column of which nothing more is known than how its values are stored.
+    pub fn stored(number: i16, name: String, len: i16, align: Align) -> Self {
         Self {
-            name: name.to_owned(),
+            name,
             number,
             type_oid: 0,
             typmod: -1,
             len,
-            align: Align::Int,
-            by_value: len > 0,
-            not_null: true,
+            align,
+            not_null: false,
             dropped: false,
             generated: false,
             virtual_: false,
@@ -111,8 +108,6 @@ pub struct Type {
     pub len: i16,
     /// `typalign`.
     pub align: Align,
-    /// `typbyval`.
-    pub by_value: bool,
     /// `typdelim`: stands between elements of an array of it.
     pub delimiter: u8,
 }

@@ -157,21 +157,7 @@ mod tests {
     use crate::rows::model::Align;
 
     fn column(number: i16, len: i16, align: Align) -> Column {
-        Column {
-            name: format!("c{number}"),
-            number,
-            type_oid: 0,
-            typmod: -1,
-            len,
-            align,
-            by_value: false,
-            not_null: false,
-            dropped: false,
-            generated: false,
-            virtual_: false,
-            identity: None,
-            missing: None,
-        }
+        Column::stored(number, format!("c{number}"), len, align)
     }
 
     fn layout() -> Vec<Column> {

@@ -3,99 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use super::cluster::{Cluster, whole};
+use super::cluster::Cluster;
 use super::scenario::tree;
-use super::{Server, give_away, installed, other_user, scratch};
-
-/// Says something that the test harness does not swallow.
-pub fn say(line: &str) {
-    drop(writeln!(std::io::stderr(), "{line}"));
-}
-
-/// Whether a list of majors in the environment has this one; `None` without a list.
-fn listed(variable: &str, major: &str) -> Option<bool> {
-    let list = std::env::var(variable).ok().filter(|list| !list.trim().is_empty())?;
-    Some(list.split_whitespace().any(|m| m == major))
-}
-
-/// Whether `FORKPOINT_MAJORS` leaves this major out, which is said.
-fn left_out(major: &str) -> bool {
-    let left_out = listed("FORKPOINT_MAJORS", major) == Some(false);
-    if left_out {
-        say(&format!("PostgreSQL {major} was skipped: FORKPOINT_MAJORS names others only"));
-    }
-    left_out
-}
-
-/// Says that a major is not there, and fails where it was asked for by name.
-fn missing(major: &str, what: &str) {
-    say(&format!("PostgreSQL {major} was skipped: {what}"));
-    for variable in ["FORKPOINT_MAJORS", "FORKPOINT_EXPECT_MAJORS"] {
-        assert!(listed(variable, major) != Some(true), "{variable} names {major}: {what}");
-    }
-}
-
-/// A whole installation of that major, unless `FORKPOINT_MAJORS` names others only.
-pub fn server(major: &str) -> Option<Server> {
-    if left_out(major) { None } else { server_of(major) }
-}
-
-/// A whole installation of the one major that a test is about, whatever `FORKPOINT_MAJORS` says.
-pub fn server_of(major: &str) -> Option<Server> {
-    let found = installed().into_iter().find(|s| s.major == major && whole(s));
-    if found.is_none() {
-        missing(major, "not installed with its client programs");
-    }
-    found
-}
-
-/// For what is the same in every major: the newest whole installation that `FORKPOINT_MAJORS` allows.
-pub fn any_server() -> Option<Server> {
-    let all = installed().into_iter().filter(whole);
-    let mut allowed: Vec<_> = all.filter(|s| listed("FORKPOINT_MAJORS", &s.major) != Some(false)).collect();
-    // a release candidate's only where there is no other
-    if allowed.len() > 1 {
-        allowed.retain(|s| s.major != "19");
-    }
-    let found = allowed.pop();
-    if found.is_none() {
-        say("skipped: no installation with its client programs that FORKPOINT_MAJORS allows");
-        let named = std::env::var("FORKPOINT_MAJORS").unwrap_or_default();
-        assert!(named.trim().is_empty(), "FORKPOINT_MAJORS names {named}, and none of these has pg_rewind");
-    }
-    found
-}
-
-/// The servers of a major without client programs of its own, with those of the newest installed major beside them:
-/// `place` gets a directory of links.
-pub fn server_alone(major: &str, place: &Path) -> Option<Server> {
-    if left_out(major) {
-        return None;
-    }
-    let all = installed();
-    let own = all.iter().find(|s| s.major == major);
-    // a release candidate's are for trying out
-    let clients = all.iter().rev().find(|s| whole(s) && s.major != "19");
-    let (Some(own), Some(clients)) = (own, clients) else {
-        missing(major, "not installed, or no client programs of another major");
-        return None;
-    };
-    for program in ["initdb", "pg_ctl", "postgres"] {
-        symlink(own.bin.join(program), place.join(program)).unwrap();
-    }
-    for program in ["psql", "pg_basebackup", "pg_dumpall", "pg_dump"] {
-        symlink(clients.bin.join(program), place.join(program)).unwrap();
-    }
-    fs::set_permissions(place, PermissionsExt::from_mode(0o755)).unwrap();
-    Some(Server { major: major.to_owned(), bin: place.to_owned() })
-}
+use super::{Server, give_away, other_user, scratch};
 
 /// A number from the environment.
 pub fn number(variable: &str, default: u64) -> u64 {

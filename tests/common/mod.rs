@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 pub mod client;
 pub mod cluster;
 pub mod drop_in;
+pub mod majors;
 pub mod scenario;
 pub mod workload;
 

@@ -267,21 +267,7 @@ mod tests {
     }
 
     fn column(number: i16, type_oid: Oid, len: i16, align: Align) -> Column {
-        Column {
-            name: format!("c{number}"),
-            number,
-            type_oid,
-            typmod: -1,
-            len,
-            align,
-            by_value: false,
-            not_null: false,
-            dropped: false,
-            generated: false,
-            virtual_: false,
-            identity: None,
-            missing: None,
-        }
+        Column { type_oid, ..Column::stored(number, format!("c{number}"), len, align) }
     }
 
     fn types() -> Types {
@@ -300,16 +286,7 @@ mod tests {
         ];
         for (oid, name, kind, len) in own {
             let (name, schema) = (name.into(), "public".into());
-            types.add(Type {
-                oid,
-                name,
-                schema,
-                kind,
-                len,
-                align: Align::Int,
-                by_value: false,
-                delimiter: b',',
-            });
+            types.add(Type { oid, name, schema, kind, len, align: Align::Int, delimiter: b',' });
         }
         types
     }
