@@ -10,7 +10,7 @@ use super::rewinding::{absolute, as_owner, before, changing, confirm, failed, un
 use crate::plan::{self, Plan, PlanError, PlanOptions, load};
 use crate::report::{dto, json, question, words};
 use crate::rewind::quiet::{self, quiet};
-use crate::rewind::{Keep, Options, Outcome, RealDisk, SyncMethod, apply, free_to_begin};
+use crate::rewind::{Keep, Options, Outcome, RealDisk, SyncMethod, Verify, apply, free_to_begin};
 
 /// More threads wait for each other on most disks.
 pub const THREADS: u16 = 4;
@@ -45,9 +45,10 @@ pub struct ApplyArgs {
     /// Do not wait for the target's files to reach the disk (the undo store's always do)
     #[arg(long)]
     pub no_sync: bool,
-    /// Read back what was written
-    #[arg(long)]
-    pub verify: bool,
+    /// Read back what was written; full: also compare all relation files with the source's, block by block, before the
+    /// target's control file comes back
+    #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "written")]
+    pub verify: Option<Verified>,
     /// No server runs on the target, on no machine, although its control file says that it was not shut down
     #[arg(long)]
     pub target_is_stopped: bool,
@@ -77,6 +78,25 @@ impl From<Undo> for Keep {
             Undo::Clone => Self::Clone,
             Undo::Copy => Self::Copy,
         }
+    }
+}
+
+/// What is read before the control file comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Verified {
+    /// What was written
+    Written,
+    /// That, and all relation files of both sides: what differs has to be what servers may have different, or what replay
+    /// will change
+    Full,
+}
+
+/// As the option says it.
+pub const fn verify(asked: Option<Verified>) -> Verify {
+    match asked {
+        None => Verify::Nothing,
+        Some(Verified::Written) => Verify::Written,
+        Some(Verified::Full) => Verify::Everything,
     }
 }
 
@@ -141,7 +161,7 @@ pub fn run(args: &ApplyArgs, console: &Console) -> Result<u8, Failure> {
         undo_dir: undo_dir.clone(),
         sync,
         threads: usize::from(args.threads),
-        verify: args.verify,
+        verify: verify(args.verify),
         target_is_stopped: stopped,
         report: Some(report),
         ..Options::default()

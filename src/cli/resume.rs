@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::apply::{Verified, verify};
 use super::console::Console;
 use super::exit::{self, Failure};
 use super::rewinding::{absolute, as_owner, changing, failed, undo_dir};
@@ -21,9 +22,9 @@ pub struct ResumeArgs {
     /// Threads that copy
     #[arg(long, value_name = "N", default_value_t = super::apply::THREADS, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub threads: u16,
-    /// Read back what was written
-    #[arg(long)]
-    pub verify: bool,
+    /// As of forkpoint apply
+    #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "written")]
+    pub verify: Option<Verified>,
 }
 
 /// Runs the command.
@@ -31,7 +32,7 @@ pub fn run(args: &ResumeArgs, console: &Console) -> Result<u8, Failure> {
     let target = absolute(&args.target)?;
     as_owner(&target)?;
     let undo_dir = undo_dir(args.undo_dir.as_deref(), false)?;
-    let going = Going { threads: usize::from(args.threads), verify: args.verify, ..Going::default() };
+    let going = Going { threads: usize::from(args.threads), verify: verify(args.verify), ..Going::default() };
     changing();
     let disk = RealDisk::new();
     let result = console.watch(|progress| resume(&target, undo_dir.as_deref(), &going, &disk, progress));

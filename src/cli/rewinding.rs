@@ -5,9 +5,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::complain;
 use super::exit::{self, Failure};
 use crate::report::words;
 use crate::rewind::{Failed, RealDisk, State, Trouble, owned, status};
+
+/// Of many places that differ, so many are named.
+const NAMED: usize = 20;
 
 /// Set when something may have been changed in a data directory, for the message after a bug.
 static CHANGING: AtomicBool = AtomicBool::new(false);
@@ -72,6 +76,15 @@ pub fn failed(failed: &Failed, target: &Path, undo_dir: Option<&Path>) -> Failur
     if !failed.halfway {
         return before(&failed.trouble);
     }
+    if let Trouble::Differs { list, count, .. } = &failed.trouble {
+        for differing in list.iter().take(NAMED).filter(|_| *count > 1) {
+            complain(&differing.to_string());
+        }
+        let more = count.saturating_sub(list.len().min(NAMED) as u64);
+        if more > 0 {
+            complain(&format!("and {more} more"));
+        }
+    }
     let status = status(target, undo_dir, &RealDisk::new()).ok();
     let state = status.as_ref().map(|s| s.state);
     let back = status.and_then(|s| s.rewind).is_some_and(|r| r.no_undo.is_none());
@@ -99,6 +112,19 @@ fn what_now(trouble: &Trouble, state: Option<State>, back: bool, target: &Path) 
                 "there is no way back, so make a new copy of the source.".to_owned()
             };
             format!("The rewind of {target} is half-way and cannot go on as planned: {back}")
+        }
+        (Some(State::InProgress), Trouble::Differs { .. }) => {
+            let back = if back {
+                format!(
+                    "forkpoint undo {target} puts it back, and forkpoint plan --compare then copies every block that differs"
+                )
+            } else {
+                "there is no way back".to_owned()
+            };
+            format!(
+                "So the target's control file was not put back, and no server starts on it: {back}; forkpoint resume {target} \
+                 takes the result as it is, with --verify=full it looks again. {says_more}"
+            )
         }
         (Some(State::InProgress), _) => {
             let back = if back { format!(", or back with forkpoint undo {target}") } else { String::new() };

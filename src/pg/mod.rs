@@ -7,6 +7,7 @@ pub mod clog;
 pub mod control;
 pub mod history;
 pub mod lsn;
+pub mod mask;
 pub mod page;
 pub mod pglz;
 pub mod relfile;

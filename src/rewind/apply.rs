@@ -21,7 +21,7 @@ use super::places::{self, Side};
 use super::pointer;
 use super::room;
 use super::store::{self, Contents, Store};
-use super::work::{Limits, Work};
+use super::work::{Limits, Verify, Work};
 use crate::pg::control::ControlFile;
 use crate::plan::Plan;
 use crate::plan::path::PlanPath;
@@ -59,8 +59,8 @@ pub struct Options {
     pub sync: SyncMethod,
     /// Threads that copy.
     pub threads: usize,
-    /// Read back what was written.
-    pub verify: bool,
+    /// What is looked at before the control file comes back.
+    pub verify: Verify,
     /// The store of a finished rewind makes room once this one is finished.
     pub replace_finished: bool,
     /// The user knows that no server runs on the target, although its control file says that it was not shut down.
@@ -81,7 +81,7 @@ impl Default for Options {
             undo_dir: None,
             sync: SyncMethod::default(),
             threads: 1,
-            verify: false,
+            verify: Verify::Nothing,
             replace_finished: false,
             target_is_stopped: false,
             check_room: true,
@@ -463,15 +463,15 @@ pub fn resume(
 pub struct Going {
     /// Threads that copy.
     pub threads: usize,
-    /// Read back what was written.
-    pub verify: bool,
+    /// What is looked at before the control file comes back.
+    pub verify: Verify,
     /// How much is done between two records of the journal.
     pub limits: Limits,
 }
 
 impl Default for Going {
     fn default() -> Self {
-        Self { threads: 1, verify: false, limits: Limits::default() }
+        Self { threads: 1, verify: Verify::Nothing, limits: Limits::default() }
     }
 }
 
@@ -498,6 +498,7 @@ fn go_on(
             Work { disk, plan, ops: &ops, target, source, checks, store, limits, threads, verify, progress };
         work.operations()?;
         work.read_back()?;
+        work.compare_all(&parsed)?;
     }
     // a last look: from here on the result counts
     checks::source_files(disk, source, &ops)?;

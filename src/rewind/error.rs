@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::full::Differing;
 use super::journal::BadJournal;
 use crate::pg::{BlockNumber, Lsn};
 
@@ -83,6 +84,21 @@ pub enum Trouble {
         path: PathBuf,
         /// Where, in bytes.
         offset: u64,
+    },
+    /// The result would not become what the source is.
+    #[error(
+        "{count} {} from the source and {} not made equal by replay from {redo} on, the first one {}",
+        if *.count == 1 { "place differs" } else { "places differ" },
+        if *.count == 1 { "is" } else { "are" },
+        .list.first().map(Differing::to_string).unwrap_or_default()
+    )]
+    Differs {
+        /// What differs, by path and block; where there are very many, the first ones.
+        list: Vec<Differing>,
+        /// All of them.
+        count: u64,
+        /// Where replay starts.
+        redo: Lsn,
     },
     /// The store is not whole.
     #[error("the undo store {}: {what}", .path.display())]

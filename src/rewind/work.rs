@@ -17,12 +17,14 @@ use super::disk::{
 };
 use super::error::{Doing, Trouble};
 use super::fetched;
+use super::full::Both;
 use super::hash;
 use super::journal::{Attributes, Before, Item, Moved, Record, Saved};
 use super::manifest::SyncMethod;
 use super::ops::{self, Op, What};
 use super::places::Side;
 use super::store::{Store, make_parents};
+use crate::pg::control::ControlFile;
 use crate::plan::Plan;
 use crate::plan::model::{Action, Origin};
 use crate::scan::progress::{Phase, Progress};
@@ -49,6 +51,18 @@ impl Default for Limits {
     fn default() -> Self {
         Self { operations: 4096, packed: 256 << 20, unsynced: 2 << 30 }
     }
+}
+
+/// What is looked at before the control file comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verify {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// What was written is read back.
+    Written,
+    /// That, and all relation files of both sides.
+    Everything,
 }
 
 /// What was written and may not be on disk.
@@ -86,7 +100,7 @@ pub struct Work<'a> {
     pub store: &'a mut Store,
     pub limits: Limits,
     pub threads: usize,
-    pub verify: bool,
+    pub verify: Verify,
     pub progress: &'a Progress,
 }
 
@@ -489,7 +503,7 @@ impl Work<'_> {
 
     /// Reads back what was written.
     pub fn read_back(&self) -> Result<(), Trouble> {
-        if !self.verify {
+        if self.verify == Verify::Nothing {
             return Ok(());
         }
         let total: u64 = self.ops.iter().map(|op| ops::bytes(op, self.plan.block_size)).sum();
@@ -537,6 +551,16 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Holds all relation files of both sides against each other.
+    pub fn compare_all(&self, control: &ControlFile) -> Result<(), Trouble> {
+        if self.verify != Verify::Everything {
+            return Ok(());
+        }
+        let Self { disk, plan, target, source, progress, threads, .. } = *self;
+        let both = Both { disk, plan, target, source, progress, threads };
+        both.compare(control, |paths, one| self.in_parallel(paths, |path, _| one(path)).map(|_| ()))
     }
 
     fn copier(&self) -> Copier<'_> {
