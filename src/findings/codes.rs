@@ -103,7 +103,7 @@ pub const CODES: &[Code] = &[
     by_files("FP67", "The common past could not be compared record by record"),
     by_files("FP68", "The directory is an incremental backup"),
     by_files("FP69", "The target has a backup_label: it is a base backup"),
-    by_files("FP70", "The target was rewound by pg_rewind and not started since"),
+    by_files("FP70", "The target was rewound and not started since"),
     by_files("FP71", "The source was not shut down cleanly"),
     by_files("FP72", "The two directories are probably given the wrong way round"),
     by_files("FP73", "A tablespace was made on the source after the divergence"),

@@ -3,7 +3,7 @@
 use crate::facts::{Relation, Role};
 use crate::pg::control::DbState;
 use crate::pg::{Major, WalName};
-use crate::source::leftovers::Postmaster;
+use crate::source::leftovers::{FORKPOINT_STATE, Postmaster};
 
 use super::common::{
     Pair, Way, control_says, end_of, entry_of, file_says, finding, history_name, side_name, some_of,
@@ -410,11 +410,27 @@ fn base_backup(pair: &Pair<'_>) -> Option<Finding> {
 fn rewound(pair: &Pair<'_>) -> Option<Finding> {
     let target = pair.target();
     let label = target.leftovers.backup_label.as_ref().filter(|l| l.by_pg_rewind())?;
+    // both leave the same label; only forkpoint leaves its state, until undo or undo --discard
+    let ours = target.leftovers.forkpoint_state();
+    let dir = target.dir.path().display();
+    let remedy = format!(
+        "Start it as a standby of the source. Look at primary_conninfo first: postgresql.auto.conf is the source's now. \
+         Do not remove backup_label, and do not rewind it again.{}",
+        if ours {
+            format!(
+                " As long as no server was started on it, forkpoint undo {dir} puts it back as it was before (on the \
+                 screen: 7, then U); forkpoint status {dir} says whether it can."
+            )
+        } else {
+            String::new()
+        }
+    );
     Some(
         finding("FP70", Severity::Info)
             .explain(format!(
-                "pg_rewind has run to its end on the target, and no server was started on it since. When it starts, it \
+                "{} has run to its end on the target, and no server was started on it since. When it starts, it \
                  replays from {} to at least {} before it is consistent.",
+                if ours { "forkpoint's rewind" } else { "A rewind (by pg_rewind, or by forkpoint in its place)" },
                 label.start.map_or_else(|| "?".to_owned(), |l| l.to_string()),
                 target.control.min_recovery_point
             ))
@@ -434,9 +450,13 @@ fn rewound(pair: &Pair<'_>) -> Option<Finding> {
                     ),
                 ),
             ])
+            .proof(ours.then(|| Evidence {
+                path: Some(target.dir.path().join(FORKPOINT_STATE)),
+                value: "where forkpoint keeps what it changed".into(),
+                ..Evidence::default()
+            }))
             .logs(if pair.way == Way::Follow { None } else { Some("pg_rewind: error: target server must be shut down cleanly") })
-            .remedy("Start it as a standby of the source. Look at primary_conninfo first: postgresql.auto.conf is the source's now. \
-                 Do not remove backup_label, and do not rewind it again."),
+            .remedy(remedy),
     )
 }
 

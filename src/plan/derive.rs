@@ -227,19 +227,14 @@ fn feasible(diagnosis: &Diagnosis, options: &PlanOptions) -> Result<(), PlanErro
             "Use the pg_rewind of that major",
         ));
     }
-    if options.compare {
-        if options.source_snapshot || options.pg_rewind_compatible {
-            return Err(impossible(
-                "--compare needs a source that was stopped cleanly",
-                "Stop the source with pg_ctl stop -m fast, and leave --source-snapshot out",
-            ));
-        }
-        if facts.target.dir.identity() == facts.source.dir.identity() {
-            return Err(impossible(
-                "both sides are the same directory",
-                "Give the old primary and the new one",
-            ));
-        }
+    if options.compare && (options.source_snapshot || options.pg_rewind_compatible) {
+        return Err(impossible(
+            "--compare needs a source that was stopped cleanly",
+            "Stop the source with pg_ctl stop -m fast, and leave --source-snapshot out",
+        ));
+    }
+    if facts.target.dir.identity() == facts.source.dir.identity() {
+        return Err(impossible("both sides are the same directory", "Give the old primary and the new one"));
     }
     match &facts.relation {
         Relation::Unrelated(_) => Err(impossible(line(), see)),

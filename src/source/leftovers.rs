@@ -13,10 +13,13 @@ use crate::pg::{Lsn, Major, TimelineId};
 /// Longest file of these that is read; the rest of a longer one is left out (bytes).
 const LIMIT: u64 = 1 << 20;
 /// Leftovers that are told by their names alone, within the data directory.
+/// Where forkpoint notes the undo store of a rewind; gone after undo and undo --discard.
+pub const FORKPOINT_STATE: &str = "forkpoint.state";
+
 const OTHERS: [&str; 8] = [
     "backup_label.old",
     "fallback_promote",
-    "forkpoint.state",
+    FORKPOINT_STATE,
     "global/pg_control.forkpoint",
     "global/pg_control.old",
     "postgresql.auto.conf.tmp",
@@ -231,6 +234,11 @@ impl Leftovers {
         found.wal(dir, wal_dir);
         found.others.sort();
         found
+    }
+
+    /// forkpoint rewound the directory, or one that this is a copy of, and that was neither undone nor made final.
+    pub fn forkpoint_state(&self) -> bool {
+        self.others.iter().any(|name| name == Path::new(FORKPOINT_STATE))
     }
 
     /// `archive_status` and the unfinished files of the WAL directory.

@@ -602,7 +602,8 @@ impl App {
             return Vec::new();
         }
         if matches!(event.kind, MouseEventKind::Down(_)) && event.row == frame::TABS_ROW {
-            return frame::tab_at(event.column).map_or_else(Vec::new, |view| self.show(view));
+            let tab = frame::tab_at(event.column, self.view, self.body.get().width);
+            return tab.map_or_else(Vec::new, |view| self.show(view));
         }
         let (view, body) = (self.view, self.body.get());
         match event.kind {

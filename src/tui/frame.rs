@@ -174,23 +174,31 @@ fn verdict(picture: &Picture) -> String {
     }
 }
 
-fn tab(view: ViewId) -> String {
-    format!(" {} {} ", view.index() + 1, view.title())
-}
-
-/// The view whose tab is in this column.
-pub fn tab_at(column: u16) -> Option<ViewId> {
-    let mut left = 0;
-    ViewId::ALL.into_iter().find(|&view| {
-        left += display_width(&tab(view));
-        usize::from(column) < left
+/// The tabs on a screen of this width; where there is no room, only the shown view has its name.
+fn tabs_of(shown: ViewId, width: u16) -> [(ViewId, String); 7] {
+    let whole = |view: ViewId| format!(" {} {} ", view.index() + 1, view.title());
+    let fits = ViewId::ALL.iter().map(|&view| display_width(&whole(view))).sum::<usize>() <= width.into();
+    ViewId::ALL.map(|view| {
+        let text = if fits || view == shown { whole(view) } else { format!(" {} ", view.index() + 1) };
+        (view, text)
     })
 }
 
+/// The view whose tab is in this column.
+pub fn tab_at(column: u16, shown: ViewId, width: u16) -> Option<ViewId> {
+    let mut left = 0;
+    let found = tabs_of(shown, width).into_iter().find(|(_, text)| {
+        left += display_width(text);
+        usize::from(column) < left
+    });
+    found.map(|(view, _)| view)
+}
+
 fn tabs(app: &App, buffer: &mut Buffer, area: Rect) {
-    let spans: Vec<_> = ViewId::ALL
+    let style = |view| if view == app.view { SELECTED } else { PLAIN };
+    let spans: Vec<_> = tabs_of(app.view, area.width)
         .into_iter()
-        .map(|view| Span::styled(tab(view), if view == app.view { SELECTED } else { PLAIN }))
+        .map(|(view, text)| Span::styled(text, style(view)))
         .collect();
     put(buffer, area, 0, &Line::from(spans));
     buffer.set_style(area, Style::new().add_modifier(Modifier::UNDERLINED));

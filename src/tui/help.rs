@@ -11,7 +11,7 @@ use super::app::edit;
 use super::keymap::{BINDINGS, Binding, Scope};
 use super::look::{CODE, DIM, PLAIN};
 use super::widget::list::List;
-use super::widget::pane::{clean, fit, put, put_row, titled};
+use super::widget::pane::{clean, fit, marks, put, put_row, titled};
 
 /// Columns from which on the commands' names have a column.
 const WIDE: u16 = 110;
@@ -72,7 +72,9 @@ impl Help {
         let wide = body.width >= WIDE;
         // on a narrow screen the command's name is told of the selected line only
         let list = if wide { rest } else { Rect { height: rest.height.saturating_sub(1), ..rest } };
-        for (line, index) in self.list.window(rows.len(), list.height as usize).enumerate() {
+        let seen = self.list.window(rows.len(), list.height as usize);
+        marks(buffer, area, &seen, rows.len());
+        for (line, index) in seen.enumerate() {
             let Some(binding) = rows.get(index) else { continue };
             let keys: Vec<_> = binding.keys.iter().map(|key| key.name()).collect();
             let name = if wide { fit(&format!(":{}", binding.name), 21) } else { String::new() };

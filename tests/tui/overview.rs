@@ -90,3 +90,112 @@ fn a_stored_report_looks_the_same() {
     assert!(wrong.contains("format 99"), "{wrong}");
     assert!(Picture::read(b"[1]").is_err() && Picture::read(b"").is_err());
 }
+
+#[test]
+fn the_same_directory_twice_is_no_success() {
+    use forkpoint::tui::start::What;
+
+    let target = crate::robot::pair("basic-18").join("target");
+    let mut robot = Robot::open("basic-18", (80, 24));
+    let options = forkpoint::diagnosis::engine::Options {
+        source: target.clone(),
+        target,
+        ..(**robot.app.shared.pair.as_ref().unwrap()).clone()
+    };
+    robot = Robot::start(What::Pair(Box::new(options)), (80, 24), false);
+    robot.settle();
+    for view in ["1", "7"] {
+        robot.keys(view).shows("same");
+        let frame = robot.frame();
+        assert!(!frame.contains('✓'), "{frame}");
+    }
+    robot.shows("✗ There is no plan.").shows("both sides are the same directory");
+}
+
+#[test]
+fn the_way_on_from_here_is_named() {
+    let mut robot = Robot::open("twins", (80, 24));
+    robot.keys("/x<Enter>");
+    while !robot.frame().contains("→ 7 (Plan) is a way") {
+        let before = robot.frame();
+        robot.keys("j");
+        assert_ne!(robot.frame(), before, "it is never told");
+    }
+    robot.check("overview-twins-80x24");
+    // and it is one
+    robot.keys("7").shows("! The target can be rewound");
+}
+
+/// How much of a page is not seen is told, and it is right.
+#[test]
+fn pages_say_what_is_not_seen() {
+    for size in [(80, 24), (40, 10), (200, 60)] {
+        let mut robot = Robot::open("basic-18", size);
+        for keys in
+            ["<Enter>", "<Tab>", "<Tab>", "<Esc>2<Enter>", "<Esc>3<Enter>", "<Esc>7<Tab><Enter>", "<Tab>"]
+        {
+            robot.keys(keys).keys("g");
+            let below = |robot: &Robot| -> usize {
+                let frame = robot.frame();
+                let arrow =
+                    frame.lines().find_map(|line| line.split_once('↓').filter(|_| line.contains('━')));
+                let number = |rest: &str| rest.trim_start().split([' ', '━']).next().unwrap().to_owned();
+                arrow.map_or(0, |(_, rest)| number(rest).parse().unwrap_or_else(|_| panic!("{frame}")))
+            };
+            let told = below(&robot);
+            for left in (0..told).rev() {
+                robot.keys("j");
+                assert_eq!(below(&robot), left, "{keys} at {size:?}");
+            }
+            let end = robot.frame();
+            robot.keys("j");
+            assert_eq!(robot.frame(), end, "{keys} at {size:?}: it goes on");
+            assert_eq!(end.contains('↑'), told > 0, "{end}");
+        }
+    }
+}
+
+#[test]
+fn all_tabs_are_seen_on_a_narrow_screen() {
+    use crossterm::event::{Event, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+    use forkpoint::tui::action::ViewId;
+
+    let mut robot = Robot::open("basic-18", (40, 10));
+    for view in ViewId::ALL {
+        let number = (view.index() + 1).to_string();
+        robot.keys(&number).shows(view.title());
+        let tabs = robot.frame().lines().nth(1).unwrap().to_owned();
+        for n in 1..=7 {
+            assert!(tabs.contains(&format!(" {n}")), "{tabs:?}");
+        }
+        // each leads to its view
+        for other in ViewId::ALL {
+            robot.keys(&number);
+            let column = tabs.find(&format!(" {}", other.index() + 1)).unwrap() as u16 + 1;
+            let kind = MouseEventKind::Down(MouseButton::Left);
+            let event = MouseEvent { kind, column, row: 1, modifiers: KeyModifiers::NONE };
+            robot.event(forkpoint::tui::jobs::Event::Terminal(Event::Mouse(event)));
+            robot.settle();
+            assert_eq!(robot.app.view, other);
+        }
+    }
+    robot.keys("1");
+    robot.check("overview-40x10");
+}
+
+#[test]
+fn control_files_show_what_pg_controldata_prints() {
+    let mut robot = Robot::open("basic-18", (120, 80));
+    robot.keys("2");
+    let control = &robot.app.shared.picture.as_ref().unwrap().target.control;
+    let line = |robot: &Robot, name: &str| {
+        let frame = robot.frame();
+        frame.lines().find(|l| l.trim_start_matches(['≠', ' ']).starts_with(name)).unwrap().to_owned()
+    };
+    let crc = format!("{:08X}", control.crc);
+    assert!(line(&robot, "CRC ").contains(&crc), "{}", line(&robot, "CRC "));
+    assert_eq!(control.wal_level, 1);
+    for name in ["wal_level ", "checkpoint's wal_level "] {
+        assert_eq!(line(&robot, name).matches("replica").count(), 2, "{}", line(&robot, name));
+    }
+}

@@ -233,6 +233,7 @@ fn journey(place: &Path) {
     same("pg_xact/0000");
     same("base/5/16385");
     robot.keys("<Esc>X").shows("the target was rewound already");
+    after_it(place);
     robot.keys("<Esc>R").shows("no rewind of the target is half-way");
 
     robot.keys("<Esc>Unotthis<Enter>");
@@ -269,6 +270,23 @@ fn journey(place: &Path) {
     same_content(&tree(&target), &rewound);
     robot.keys("Utarget<Enter>").shows("is what it was before the rewind");
     assert_same(&tree(&target), &before);
+}
+
+/// Opened after it, all views say who rewound it and how it is put back.
+fn after_it(place: &Path) {
+    let mut robot = open(place, false);
+    robot.shows("✓ Nothing has to be rewound.").shows("The target was rewound by forkpoint: U puts it back");
+    robot.keys("1").shows("→ 7 (Plan), then U puts the target back");
+    while !robot.frame().lines().any(|line| line.contains("FP70")) {
+        robot.keys("j");
+    }
+    robot.keys("g");
+    while !robot.frame().contains("forkpoint's rewind has run to its end on the target") {
+        robot.keys("<Esc>j<Enter>");
+    }
+    let text = robot.keys("y").copied.pop().unwrap();
+    assert!(text.contains("forkpoint undo ") && text.contains("forkpoint.state"), "{text}");
+    assert!(!text.contains("pg_rewind has run"), "{text}");
 }
 
 /// Two rewinds leave the same, but for the time in the label and in the control file.

@@ -1,21 +1,18 @@
 //! Both control files side by side, each field explained.
 
-use std::cell::Cell;
-
-use crossterm::event::{MouseEvent, MouseEventKind};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use serde_json::Value;
 
-use super::{Context, Prompt, Shared, View};
+use super::explained::{Explained, Subject};
+use crate::pg::Major;
+use crate::pg::control::wal_level_name;
 use crate::report::dto;
-use crate::tui::action::Action;
 use crate::tui::look::{CODE, MATCH, PLAIN, STRONG, WARN};
 use crate::tui::saved::Picture;
-use crate::tui::widget::list::List;
-use crate::tui::widget::pane::{fit, put, put_row, titled};
-use crate::tui::widget::prose::{Para, Scroll};
+use crate::tui::widget::pane::{fit, put};
+use crate::tui::widget::prose::Para;
 
 /// Lines of the explanation below the list.
 const EXPLANATION: u16 = 5;
@@ -69,11 +66,7 @@ const FIELDS: &[Field] = &[
         "full_page_writes",
         "Without it, pages torn by a crash cannot be repaired from WAL; a snapshot of a running server needs it.",
     ),
-    (
-        "checkpoint_copy.wal_level",
-        "checkpoint's wal_level",
-        "The WAL level at the checkpoint, by number (19).",
-    ),
+    ("checkpoint_copy.wal_level", "checkpoint's wal_level", "The WAL level at the checkpoint (17 on)."),
     (
         "checkpoint_copy.logical_decoding",
         "logical decoding",
@@ -137,11 +130,7 @@ const FIELDS: &[Field] = &[
         "backup end required",
         "Recovery has to reach the record that ends the backup: this is a copy whose WAL must be complete.",
     ),
-    (
-        "wal_level",
-        "wal_level",
-        "0 minimal, 1 replica, 2 logical; numbered differently before 9.6. Under minimal, some changes are not in the WAL.",
-    ),
+    ("wal_level", "wal_level", "How much the WAL holds. Under minimal, some changes are not in it."),
     (
         "wal_log_hints",
         "wal_log_hints",
@@ -182,7 +171,7 @@ const FIELDS: &[Field] = &[
     ),
     ("data_checksum_version_init", "checksums by initdb", "What initdb chose (19)."),
     ("default_char_signed", "char is signed", "By the processor on which initdb ran (18)."),
-    ("crc", "CRC", "Checksum of the file itself."),
+    ("crc", "CRC", "Checksum of the file itself, in hexadecimal."),
     ("crc_ok", "CRC is right", "Otherwise the file is damaged or was read while it was being written."),
 ];
 
@@ -190,14 +179,15 @@ const FIELDS: &[Field] = &[
 const ALWAYS_DIFFER: [&str; 2] = ["time", "crc"];
 
 /// The second view.
-#[derive(Debug, Default)]
-pub struct Control {
-    list: List,
-    search: String,
-    drawn: Cell<Rect>,
-}
+pub type Control = Explained<Fields>;
 
-struct Row {
+/// The fields of both control files.
+#[derive(Debug)]
+pub struct Fields;
+
+/// A field with its values.
+#[derive(Debug)]
+pub struct Row {
     field: &'static Field,
     target: String,
     source: String,
@@ -218,10 +208,18 @@ fn value(control: &Value, field: &str) -> Option<String> {
     for part in field.split('.') {
         at = at.get(part)?;
     }
-    match at {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
+    match (at, field) {
+        (Value::Null, _) => None,
+        (Value::String(text), _) => Some(text.clone()),
+        (Value::Number(n), "crc") => n.as_u64().map(|n| format!("{n:08X}")),
+        (Value::Number(n), "wal_level" | "checkpoint_copy.wal_level") => {
+            let major = control.get("major").and_then(Value::as_str);
+            let major = Major::ALL.into_iter().find(|m| major.is_some_and(|text| m.to_string() == text));
+            let level = n.as_u64().and_then(|n| u32::try_from(n).ok());
+            let name = major.zip(level).and_then(|(major, level)| wal_level_name(major, level));
+            Some(name.map_or_else(|| n.to_string(), str::to_owned))
+        }
+        (other, _) => Some(other.to_string()),
     }
 }
 
@@ -240,119 +238,64 @@ fn rows(picture: &Picture) -> Vec<Row> {
     FIELDS.iter().filter_map(row).collect()
 }
 
-impl Control {
-    fn find(&mut self, rows: &[Row], back: bool) -> bool {
-        let wanted = self.search.to_lowercase();
-        let says = |n: usize| rows.get(n).is_some_and(|r: &Row| r.text().to_lowercase().contains(&wanted));
-        self.list.find(rows.len(), back, says)
-    }
+/// Columns of the fields' names, and of a side's values.
+fn columns(width: usize) -> (usize, usize) {
+    let label = 26.min(width / 3);
+    (label, width.saturating_sub(label + 4) / 2)
 }
 
-impl View for Control {
-    fn update(&mut self, action: Action, context: &mut Context<'_>) {
-        let Some(picture) = context.shared.picture.clone() else { return };
-        let rows = rows(&picture);
-        if self.list.moved(action, rows.len()) {
-            return;
-        }
-        match action {
-            Action::NextMatch | Action::PreviousMatch
-                if !self.find(&rows, action == Action::PreviousMatch) =>
-            {
-                context.say(format!("{} is nowhere", self.search));
-            }
-            Action::Copy => {
-                if let Some(row) = rows.get(self.list.selected()) {
-                    context.copy(row.text());
-                }
-            }
-            _ => {}
-        }
+impl Subject for Fields {
+    type Row = Row;
+
+    fn rows(picture: &Picture) -> Vec<Row> {
+        rows(picture)
     }
 
-    fn refuses(&self, action: Action, _: &Shared) -> Option<String> {
-        match action {
-            Action::NextMatch | Action::PreviousMatch if self.search.is_empty() => {
-                Some("search first, with /".into())
-            }
-            Action::Enter | Action::Back | Action::NextPane | Action::PreviousPane | Action::Enlarge => {
-                Some("there is nothing to open here: the field is explained below".into())
-            }
-            _ => None,
-        }
+    fn text(row: &Row) -> String {
+        row.text()
     }
 
-    fn prompt(&self, _: Prompt, _: &Shared) -> String {
-        self.search.clone()
+    fn upper(_: &[Row], height: u16) -> u16 {
+        height - EXPLANATION.min(height / 3)
     }
 
-    fn entered(&mut self, _: Prompt, text: &str, context: &mut Context<'_>) -> Result<(), String> {
-        text.clone_into(&mut self.search);
-        let Some(picture) = context.shared.picture.clone() else { return Ok(()) };
-        if text.is_empty() || self.find(&rows(&picture), false) {
-            Ok(())
-        } else {
-            Err("nothing here says so".into())
-        }
-    }
-
-    fn mouse(&mut self, event: MouseEvent, _: Rect, context: &mut Context<'_>) {
-        let list = self.drawn.get();
-        if let (MouseEventKind::Down(_), Some(picture)) = (event.kind, &context.shared.picture)
-            && list.contains((event.column, event.row).into())
-        {
-            let row = self.list.at_line(usize::from(event.row - list.y));
-            self.list.select(row, rows(picture).len());
-        }
-    }
-
-    fn draw(&self, buffer: &mut Buffer, area: Rect, shared: &Shared) {
-        let Some(picture) = &shared.picture else {
-            Scroll::default().draw(buffer, area, &[Para::new(shared.without_picture(), PLAIN)]);
-            return;
-        };
-        let rows = rows(picture);
-        let below = EXPLANATION.min(area.height / 3);
-        let upper = Rect { height: area.height - below, ..area };
-        let lower = Rect { y: area.y + upper.height, height: below, ..area };
-        let width = area.width as usize;
-        let label = 26.min(width / 3);
-        let side = width.saturating_sub(label + 4) / 2;
+    fn head(buffer: &mut Buffer, area: Rect) {
+        let (label, side) = columns(area.width as usize);
         let head = Line::from(vec![
             Span::styled(fit("  ", 2), PLAIN),
             Span::styled(fit("field", label + 1), STRONG),
             Span::styled(fit("target", side + 1), STRONG),
             Span::styled(fit("source", side), STRONG),
         ]);
-        put(buffer, upper, 0, &head);
-        let list = crate::tui::widget::pane::below(upper, 1);
-        self.drawn.set(list);
-        let wanted = self.search.to_lowercase();
-        for (line, index) in self.list.window(rows.len(), list.height as usize).enumerate() {
-            let Some(row) = rows.get(index) else { continue };
-            let (sign, style) = if row.differs() { ("≠ ", WARN) } else { ("  ", PLAIN) };
-            let found = !wanted.is_empty() && row.text().to_lowercase().contains(&wanted);
-            let text = Line::from(vec![
-                Span::styled(sign, style),
-                Span::styled(fit(row.field.1, label), if found { MATCH } else { PLAIN }),
-                Span::raw(" "),
-                Span::styled(fit(&row.target, side), style),
-                Span::raw(" "),
-                Span::styled(fit(&row.source, side), style),
-            ]);
-            put_row(buffer, list, line as u16, &text, index == self.list.selected(), true);
-        }
+        put(buffer, area, 0, &head);
+    }
+
+    fn line(row: &Row, width: usize, found: bool) -> Line<'static> {
+        let (label, side) = columns(width);
+        let (sign, style) = if row.differs() { ("≠ ", WARN) } else { ("  ", PLAIN) };
+        Line::from(vec![
+            Span::styled(sign, style),
+            Span::styled(fit(row.field.1, label), if found { MATCH } else { PLAIN }),
+            Span::raw(" "),
+            Span::styled(fit(&row.target, side), style),
+            Span::raw(" "),
+            Span::styled(fit(&row.source, side), style),
+        ])
+    }
+
+    fn title(row: &Row, rows: &[Row]) -> String {
         let differ = rows.iter().filter(|r| r.differs()).count();
-        if let Some(row) = rows.get(self.list.selected()) {
-            let body = titled(buffer, lower, &format!("{}; ≠ {differ} fields differ", row.field.1), false);
-            let mut paras = Vec::new();
-            // a value that the columns cut off is told in full
-            if row.target.len().max(row.source.len()) > side {
-                paras.push(Para::new(row.text(), CODE));
-            }
-            paras.push(Para::new(row.field.2, PLAIN));
-            Scroll::default().draw(buffer, body, &paras);
+        format!("{}; ≠ {differ} fields differ", row.field.1)
+    }
+
+    fn explanation(row: &Row, width: usize) -> Vec<Para> {
+        let mut paras = Vec::new();
+        // a value that the columns cut off is told in full
+        if width > 0 && row.target.len().max(row.source.len()) > columns(width).1 {
+            paras.push(Para::new(row.text(), CODE));
         }
+        paras.push(Para::new(row.field.2, PLAIN));
+        paras
     }
 }
 

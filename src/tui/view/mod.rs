@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod control;
+mod explained;
 pub mod export;
 pub mod lost;
 pub mod overview;

@@ -9,15 +9,16 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::{Context, Prompt, Shared, View, export};
-use crate::report::dto::{Finding, Loss};
+use crate::report::dto::{Finding, Loss, PathText, Relation};
 use crate::report::words;
+use crate::source::leftovers::FORKPOINT_STATE;
 use crate::tui::action::Action;
 use crate::tui::frame::{path, sign};
 use crate::tui::jobs::Slot;
 use crate::tui::look::{BAD, CODE, DIM, PLAIN, STRONG, WARN};
 use crate::tui::saved::Picture;
 use crate::tui::widget::list::List;
-use crate::tui::widget::pane::{below, fit, put, put_row, span, titled};
+use crate::tui::widget::pane::{below, fit, marks, put, put_row, span, titled};
 use crate::tui::widget::prose::{Para, Scroll};
 
 /// The first view.
@@ -35,6 +36,8 @@ enum Row<'a> {
     Finding(&'a Finding),
     Step(usize, &'a str),
     Route(&'a str),
+    /// What can be done on this screen.
+    Here(&'static str),
     Unseen(&'a crate::report::dto::Unseen),
 }
 
@@ -43,7 +46,26 @@ fn rows(picture: &Picture) -> Vec<Row<'_>> {
     let steps = picture.verdict.next_steps.iter().enumerate().map(|(n, s)| Row::Step(n + 1, s));
     let routes = picture.verdict.other_routes.iter().map(|r| Row::Route(r));
     let unseen = picture.unseen.iter().map(Row::Unseen);
-    findings.chain(steps).chain(routes).chain(unseen).collect()
+    findings.chain(here(picture).map(Row::Here)).chain(steps).chain(routes).chain(unseen).collect()
+}
+
+/// The ways that lead on from here without another program.
+fn here(picture: &Picture) -> impl Iterator<Item = &'static str> {
+    let state = |name: &PathText| matches!(name, PathText::Text(name) if name == FORKPOINT_STATE);
+    let way = if matches!(picture.relation, Relation::Twins { .. }) {
+        Some(
+            "7 (Plan) is a way: forkpoint's own rewind goes by where the records part, not by timeline numbers, with a preview \
+             and a way back.",
+        )
+    } else if picture.verdict.action == "rewind" {
+        Some("7 (Plan) is a way: forkpoint's own rewind, with a preview and a way back.")
+    } else {
+        None
+    };
+    let back = picture.target.leftovers.others.iter().any(state).then_some(
+        "7 (Plan), then U puts the target back as it was before forkpoint rewound it, as long as no server was started on it.",
+    );
+    way.into_iter().chain(back)
 }
 
 fn severity(severity: &str) -> (&'static str, Style) {
@@ -69,6 +91,10 @@ impl Row<'_> {
                 Span::styled(format!("{n}. "), STRONG),
                 Span::styled(fit(first_line(text), width.saturating_sub(3)), PLAIN),
             ]),
+            Self::Here(text) => Line::from(vec![
+                Span::styled("→ ", STRONG),
+                Span::styled(fit(text, width.saturating_sub(2)), PLAIN),
+            ]),
             Self::Route(text) => {
                 let text = Span::styled(fit(first_line(text), width.saturating_sub(3)), PLAIN);
                 Line::from(vec![Span::styled("or ", DIM), text])
@@ -85,6 +111,9 @@ impl Row<'_> {
             Self::Finding(f) => finding(f),
             Self::Step(n, text) => {
                 vec![Para::new(format!("Step {n}"), STRONG), Para::gap(), Para::new(*text, PLAIN)]
+            }
+            Self::Here(text) => {
+                vec![Para::new("On this screen", STRONG), Para::gap(), Para::new(*text, PLAIN)]
             }
             Self::Route(text) => {
                 vec![
@@ -296,8 +325,7 @@ impl View for Overview {
         if let (Some(scroll), Some(row)) = (&self.open, rows.get(self.list.selected())) {
             let title =
                 format!("{} of {}: Esc closes, Tab shows the next", self.list.selected() + 1, rows.len());
-            let body = titled(buffer, area, &title, true);
-            scroll.draw(buffer, body, &row.paras());
+            scroll.draw_titled(buffer, area, (&title, true), &row.paras());
             return;
         }
         let (sign, style) = sign(picture);
@@ -330,10 +358,9 @@ impl View for Overview {
         }
         let findings = words::counted(picture.findings.len() as u64, "finding");
         let seen = self.list.window(rows.len(), rest.height.saturating_sub(1) as usize);
-        let part = format!("{}–{} of {}", seen.start + 1, seen.end, rows.len());
-        let title =
-            format!("{findings}, {} in the way; then what to do ({part})", picture.verdict.blocked_by.len());
+        let title = format!("{findings}, {} in the way; then what to do", picture.verdict.blocked_by.len());
         let list = titled(buffer, rest, &title, true);
+        marks(buffer, rest, &seen, rows.len());
         self.drawn.set(list);
         for (row, index) in seen.enumerate() {
             if let Some(item) = rows.get(index) {

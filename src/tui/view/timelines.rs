@@ -1,30 +1,24 @@
 //! The tree of timelines over both sides and the archives, with histories, and the WAL segments along it.
 
-use std::cell::Cell;
-
-use crossterm::event::{MouseEvent, MouseEventKind};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::{Context, Prompt, Shared, View};
+use super::explained::{Explained, Subject};
 use crate::pg::{Lsn, TimelineId};
 use crate::report::dto::{LineageEntry, NeededSegment, Relation, Side};
-use crate::tui::action::Action;
 use crate::tui::frame::path;
 use crate::tui::look::{BAD, CODE, DIM, MATCH, PLAIN, STRONG, WARN};
 use crate::tui::saved::Picture;
-use crate::tui::widget::list::List;
-use crate::tui::widget::pane::{put_row, span, titled};
-use crate::tui::widget::prose::{Para, Scroll};
+use crate::tui::widget::pane::{span, titled};
+use crate::tui::widget::prose::Para;
 
 /// The third view.
-#[derive(Debug, Default)]
-pub struct Timelines {
-    list: List,
-    search: String,
-    drawn: Cell<Rect>,
-}
+pub type Timelines = Explained<Branches>;
+
+/// Timelines, and the WAL along them.
+#[derive(Debug)]
+pub struct Branches;
 
 /// A timeline at its place in the tree.
 #[derive(Debug)]
@@ -49,7 +43,8 @@ struct HistoryAt {
 }
 
 /// A line, and what is said of it below.
-struct Row {
+#[derive(Debug)]
+pub struct Row {
     line: Vec<Span<'static>>,
     detail: Vec<Para>,
 }
@@ -276,97 +271,40 @@ fn branch(
     }
 }
 
-impl Timelines {
-    fn find(&mut self, rows: &[Row], back: bool) -> bool {
-        let wanted = self.search.to_lowercase();
-        let says = |n: usize| rows.get(n).is_some_and(|r: &Row| r.text().to_lowercase().contains(&wanted));
-        self.list.find(rows.len(), back, says)
-    }
-}
+impl Subject for Branches {
+    type Row = Row;
 
-impl View for Timelines {
-    fn update(&mut self, action: Action, context: &mut Context<'_>) {
-        let Some(picture) = context.shared.picture.clone() else { return };
-        let rows = rows(&picture);
-        if self.list.moved(action, rows.len()) {
-            return;
-        }
-        match action {
-            Action::NextMatch | Action::PreviousMatch
-                if !self.find(&rows, action == Action::PreviousMatch) =>
-            {
-                context.say(format!("{} is nowhere", self.search));
+    fn rows(picture: &Picture) -> Vec<Row> {
+        rows(picture)
+    }
+
+    fn text(row: &Row) -> String {
+        row.text()
+    }
+
+    fn upper(rows: &[Row], height: u16) -> u16 {
+        (rows.len() as u16).saturating_add(1).min(height * 3 / 5)
+    }
+
+    fn head(buffer: &mut Buffer, area: Rect) {
+        titled(buffer, area, "timelines, and the WAL that is needed along them", true);
+    }
+
+    fn line(row: &Row, _: usize, found: bool) -> Line<'static> {
+        let mut spans = row.line.clone();
+        if found {
+            for span in &mut spans {
+                span.style = span.style.patch(MATCH);
             }
-            Action::Copy => {
-                if let Some(row) = rows.get(self.list.selected()) {
-                    context.copy(row.text());
-                }
-            }
-            _ => {}
         }
+        Line::from(spans)
     }
 
-    fn refuses(&self, action: Action, _: &Shared) -> Option<String> {
-        match action {
-            Action::NextMatch | Action::PreviousMatch if self.search.is_empty() => {
-                Some("search first, with /".into())
-            }
-            Action::Enter | Action::Back | Action::NextPane | Action::PreviousPane | Action::Enlarge => {
-                Some("there is nothing to open here: what is selected is explained below".into())
-            }
-            _ => None,
-        }
+    fn title(_: &Row, _: &[Row]) -> String {
+        "what is selected".into()
     }
 
-    fn prompt(&self, _: Prompt, _: &Shared) -> String {
-        self.search.clone()
-    }
-
-    fn entered(&mut self, _: Prompt, text: &str, context: &mut Context<'_>) -> Result<(), String> {
-        text.clone_into(&mut self.search);
-        let Some(picture) = context.shared.picture.clone() else { return Ok(()) };
-        if text.is_empty() || self.find(&rows(&picture), false) {
-            Ok(())
-        } else {
-            Err("nothing here says so".into())
-        }
-    }
-
-    fn mouse(&mut self, event: MouseEvent, _: Rect, context: &mut Context<'_>) {
-        let list = self.drawn.get();
-        if let (MouseEventKind::Down(_), Some(picture)) = (event.kind, &context.shared.picture)
-            && list.contains((event.column, event.row).into())
-        {
-            let row = self.list.at_line(usize::from(event.row - list.y));
-            self.list.select(row, rows(picture).len());
-        }
-    }
-
-    fn draw(&self, buffer: &mut Buffer, area: Rect, shared: &Shared) {
-        let Some(picture) = &shared.picture else {
-            Scroll::default().draw(buffer, area, &[Para::new(shared.without_picture(), PLAIN)]);
-            return;
-        };
-        let rows = rows(picture);
-        let wanted = (rows.len() as u16 + 1).min(area.height * 3 / 5);
-        let upper = Rect { height: wanted, ..area };
-        let lower = Rect { y: area.y + wanted, height: area.height - wanted, ..area };
-        let list = titled(buffer, upper, "timelines, and the WAL that is needed along them", true);
-        self.drawn.set(list);
-        let search = self.search.to_lowercase();
-        for (line, index) in self.list.window(rows.len(), list.height as usize).enumerate() {
-            let Some(row) = rows.get(index) else { continue };
-            let mut spans = row.line.clone();
-            if !search.is_empty() && row.text().to_lowercase().contains(&search) {
-                for span in &mut spans {
-                    span.style = span.style.patch(MATCH);
-                }
-            }
-            put_row(buffer, list, line as u16, &Line::from(spans), index == self.list.selected(), true);
-        }
-        let body = titled(buffer, lower, "what is selected", false);
-        if let Some(row) = rows.get(self.list.selected()) {
-            Scroll::default().draw(buffer, body, &row.detail);
-        }
+    fn explanation(row: &Row, _: usize) -> Vec<Para> {
+        row.detail.clone()
     }
 }

@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::pane::put;
+use super::pane::{marks, put};
 use crate::tui::action::Action;
 use crate::tui::look::{DIM, PLAIN, SELECTED, SELECTED_ELSEWHERE};
 
@@ -121,7 +121,14 @@ impl Hex {
     }
 
     /// Draws the rows that are seen; the cursor is among them. `focused`: the pane has the keys.
-    pub fn draw(&self, buffer: &mut Buffer, area: Rect, bytes: &[u8], lit: &[Lit], focused: bool) {
+    pub fn draw(
+        &self,
+        buffer: &mut Buffer,
+        (title, area): (Rect, Rect),
+        bytes: &[u8],
+        lit: &[Lit],
+        focused: bool,
+    ) {
         let digits = digits(bytes.len());
         let width = usize::from(area.width);
         let per_row = if columns(digits, WIDE) <= width {
@@ -145,6 +152,7 @@ impl Hex {
         }
         let top = top.min(rows.saturating_sub(height));
         self.top.set(top);
+        marks(buffer, title, &(top..rows.min(top + height)), rows);
         for row in 0..height.min(rows.saturating_sub(top)) {
             let start = (top + row) * per_row;
             let part = bytes.get(start..bytes.len().min(start + per_row)).unwrap_or_default();
@@ -202,7 +210,7 @@ mod tests {
     fn drawn(hex: &Hex, (width, height): (u16, u16), bytes: &[u8], lit: &[Lit]) -> (Buffer, Vec<String>) {
         let area = Rect::new(0, 0, width, height);
         let mut buffer = Buffer::empty(area);
-        hex.draw(&mut buffer, area, bytes, lit, true);
+        hex.draw(&mut buffer, (Rect::default(), area), bytes, lit, true);
         let lines = buffer.content.chunks(usize::from(width));
         let lines =
             lines.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>()).collect();

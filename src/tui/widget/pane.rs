@@ -7,7 +7,10 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
 use crate::report::words;
-use crate::tui::look::{DIM, SELECTED, SELECTED_ELSEWHERE, STRONG};
+use crate::tui::look::{CODE, DIM, SELECTED, SELECTED_ELSEWHERE, STRONG};
+
+/// From this width on a title has room for words about what is not seen.
+const WORDS: u16 = 60;
 
 /// A text that comes from files, with what a terminal would obey made visible.
 pub fn clean(text: impl AsRef<str>) -> String {
@@ -91,6 +94,22 @@ pub fn titled(buffer: &mut Buffer, area: Rect, title: &str, focused: bool) -> Re
     ]);
     put(buffer, area, 0, &line);
     below(area, 1)
+}
+
+/// Says at the right end of a title how much lies above and below of what is seen.
+pub fn marks(buffer: &mut Buffer, title: Rect, seen: &std::ops::Range<usize>, len: usize) {
+    let below = len.saturating_sub(seen.end);
+    let one = |arrow: &str, n: usize| match n {
+        0 => String::new(),
+        n if title.width < WORDS => format!(" {arrow}{}", words::count(n as u64)),
+        n => format!(" {arrow} {} more", words::count(n as u64)),
+    };
+    let text = format!("{}{}", one("↑", seen.start), one("↓", below));
+    let width = display_width(&text) as u16;
+    if width > 0 && width + 3 <= title.width {
+        let area = Rect { x: title.right() - width - 2, width: width + 1, height: 1, ..title };
+        put(buffer, area, 0, &Line::styled(format!("{text} "), CODE));
+    }
 }
 
 /// Columns that a text takes.

@@ -1,6 +1,7 @@
 //! Paragraphs, wrapped to the width at hand, and scrolled.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -8,8 +9,9 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
-use super::pane::{clean, display_width, put};
+use super::pane::{clean, display_width, marks, put, titled};
 use crate::tui::action::Action;
+use crate::tui::look::DIM;
 
 /// A paragraph: pieces of text, and columns by which its further lines are indented.
 #[derive(Debug, Clone, Default)]
@@ -113,14 +115,43 @@ impl Scroll {
         true
     }
 
-    /// Draws the part that is seen.
+    /// Draws the part that is seen, and in the last row how much is not.
     pub fn draw(&self, buffer: &mut Buffer, area: Rect, paras: &[Para]) {
+        let lines: usize = paras.iter().map(|p| p.lines(area.width as usize).len()).sum();
+        if lines <= area.height as usize || area.height < 2 {
+            self.lines(buffer, area, paras);
+            return;
+        }
+        let text = Rect { height: area.height - 1, ..area };
+        let seen = self.lines(buffer, text, paras);
+        let last = Rect { y: text.bottom(), height: 1, ..area };
+        put(buffer, last, 0, &Line::styled("─".repeat(area.width as usize), DIM));
+        marks(buffer, last, &seen, lines);
+    }
+
+    /// Draws a title and below it the part that is seen; how much is not stands in the title.
+    pub fn draw_titled(
+        &self,
+        buffer: &mut Buffer,
+        area: Rect,
+        (title, focused): (&str, bool),
+        paras: &[Para],
+    ) -> Rect {
+        let body = titled(buffer, area, title, focused);
+        let seen = self.lines(buffer, body, paras);
+        marks(buffer, area, &seen, self.lines.get());
+        body
+    }
+
+    fn lines(&self, buffer: &mut Buffer, area: Rect, paras: &[Para]) -> Range<usize> {
         let lines: Vec<_> = paras.iter().flat_map(|p| p.lines(area.width as usize)).collect();
-        self.height.set(area.height as usize);
+        let height = area.height as usize;
+        self.height.set(height);
         self.lines.set(lines.len());
-        let top = self.top.min(lines.len().saturating_sub(area.height as usize));
-        for (row, line) in lines.iter().skip(top).take(area.height as usize).enumerate() {
+        let top = self.top.min(lines.len().saturating_sub(height));
+        for (row, line) in lines.iter().skip(top).take(height).enumerate() {
             put(buffer, area, row as u16, line);
         }
+        top..lines.len().min(top + height)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ratatui::buffer::Buffer;
@@ -23,7 +24,7 @@ use crate::tui::look::{CODE, DIM, PLAIN, STRONG, WARN};
 use crate::tui::view::{Context, Shared};
 use crate::tui::wal::{Place, Touch, Touches, touches};
 use crate::tui::widget::list::List;
-use crate::tui::widget::pane::{below, display_width, fit, put, put_row, span, titled};
+use crate::tui::widget::pane::{below, display_width, fit, marks, put, put_row, span, titled};
 use crate::wal::rmgr;
 
 /// Records of each side that are listed.
@@ -381,10 +382,12 @@ impl Detail {
             if height == 0 {
                 continue;
             }
-            let here = titled(buffer, Rect { y, height, ..area }, title, pane == self.pane);
+            let place = Rect { y, height, ..area };
+            let here = titled(buffer, place, title, pane == self.pane);
             y += height;
             if here.height > 0 {
-                self.pane_lines(pane, buffer, here, shared);
+                let (seen, len) = self.pane_lines(pane, buffer, here, shared);
+                marks(buffer, place, &seen, len);
             }
         }
     }
@@ -402,12 +405,20 @@ impl Detail {
         heights
     }
 
-    fn pane_lines(&self, pane: Pane, buffer: &mut Buffer, area: Rect, shared: &Shared) {
+    /// Draws the lines; which are seen, and how many there are.
+    fn pane_lines(
+        &self,
+        pane: Pane,
+        buffer: &mut Buffer,
+        area: Rect,
+        shared: &Shared,
+    ) -> (Range<usize>, usize) {
         let focused = pane == self.pane;
         let width = usize::from(area.width);
         match (pane, &self.pages) {
             (Pane::Fields | Pane::Bytes, None) => {
                 put(buffer, area, 0, &Line::from(Span::styled("reading …", DIM)));
+                (0..0, 0)
             }
             (Pane::Fields, Some(pages)) => {
                 let head = page::Row {
@@ -421,12 +432,14 @@ impl Detail {
                 }
                 let area = below(area, 1);
                 let lines = page::lines(&pages.rows, width);
-                for (row, index) in self.fields.window(lines.len(), area.height.into()).enumerate() {
+                let seen = self.fields.window(lines.len(), area.height.into());
+                for (row, index) in seen.clone().enumerate() {
                     if let Some(line) = lines.get(index) {
                         let selected = index == self.fields.selected() && focused;
                         put_row(buffer, area, row as u16, &line.line, selected, focused);
                     }
                 }
+                (seen, lines.len())
             }
             (Pane::Bytes, Some(pages)) => {
                 let layout = page::hex_layout(width);
@@ -434,24 +447,28 @@ impl Detail {
                 let head = hex_head(layout);
                 put(buffer, area, 0, &Line::from(Span::styled(head, STRONG)));
                 let area = below(area, 1);
-                for (row, index) in self.bytes.window(lines.len(), area.height.into()).enumerate() {
+                let seen = self.bytes.window(lines.len(), area.height.into());
+                for (row, index) in seen.clone().enumerate() {
                     if let Some(line) = lines.get(index) {
                         let line = page::hex_line(pages, *line, layout);
                         let selected = index == self.bytes.selected() && focused;
                         put_row(buffer, area, row as u16, &line, selected, focused);
                     }
                 }
+                (seen, lines.len())
             }
             (Pane::Records, _) => {
                 let rows = self.rows();
                 self.drawn.set(area);
-                for (row, index) in self.list.window(rows.len(), area.height.into()).enumerate() {
+                let seen = self.list.window(rows.len(), area.height.into());
+                for (row, index) in seen.clone().enumerate() {
                     if let Some(item) = rows.get(index) {
                         let line = self.line(*item, shared);
                         let selected = index == self.list.selected();
                         put_row(buffer, area, row as u16, &line, selected, focused);
                     }
                 }
+                (seen, rows.len())
             }
         }
     }

@@ -27,7 +27,7 @@ use crate::tui::jobs::{Answer, Slot};
 use crate::tui::look::PLAIN;
 use crate::tui::saved::{Picture, Relation};
 use crate::tui::wal::Place;
-use crate::tui::widget::pane::{below, first_rows, put, put_row, titled};
+use crate::tui::widget::pane::{below, first_rows, marks, put, put_row, titled};
 use crate::tui::widget::prose::{Para, Scroll};
 
 /// Below this height only the pane with the keys is seen.
@@ -267,10 +267,13 @@ impl Blocks {
 
     fn draw_tree(&self, buffer: &mut Buffer, area: Rect, picture: &Picture) -> Rect {
         let focused = self.focus == Focus::Tree;
+        let title = area;
         let area = titled(buffer, area, &self.tree_title(picture), focused);
         put(buffer, area, 0, &self.tree.head(area.width.into()));
         let area = below(area, 1);
-        for (line, row) in self.tree.window(area.height.into()).enumerate() {
+        let seen = self.tree.window(area.height.into());
+        marks(buffer, title, &seen, self.tree.len());
+        for (line, row) in seen.enumerate() {
             if let Some(text) = self.tree.line(picture, row, area.width.into()) {
                 put_row(buffer, area, line as u16, &text, self.tree.is_selected(row), focused);
             }

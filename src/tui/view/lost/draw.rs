@@ -8,7 +8,7 @@ use super::{Item, LostView, Pane, Stand};
 use crate::report::words;
 use crate::tui::look::{BAD, CODE, DIM, GOOD, PLAIN, STRONG, WARN};
 use crate::tui::view::Shared;
-use crate::tui::widget::pane::{below, columns, first_rows, fit, put, put_row, right, span, titled};
+use crate::tui::widget::pane::{below, columns, first_rows, fit, marks, put, put_row, right, span, titled};
 use crate::tui::widget::prose::{Para, Scroll};
 
 /// Below these, only the pane that has the keys is shown.
@@ -29,13 +29,11 @@ pub fn draw(view: &LostView, buffer: &mut Buffer, area: Rect, shared: &Shared) {
         return;
     }
     if let Some((page, scroll)) = &view.open {
-        let title = format!(
-            "row {} of {}: Esc closes, Tab shows the next",
-            view.rows.selected() + 1,
-            view.rows_len()
-        );
-        let body = titled(buffer, area, &title, true);
-        scroll.draw(buffer, body, &page.paras);
+        let title = match view.rows_len() {
+            0 => "Esc closes".to_owned(),
+            len => format!("row {} of {len}: Esc closes, Tab shows the next", view.rows.selected() + 1),
+        };
+        scroll.draw_titled(buffer, area, (&title, true), &page.paras);
         return;
     }
     let head = head(view, shared);
@@ -169,7 +167,9 @@ fn transactions(view: &LostView, buffer: &mut Buffer, area: Rect) {
     let body = titled(buffer, area, &title, focused);
     view.drawn[0].set(body);
     let width = body.width as usize;
-    for (row, line) in view.xacts.window(len, body.height as usize).enumerate() {
+    let seen = view.xacts.window(len, body.height as usize);
+    marks(buffer, area, &seen, len);
+    for (row, line) in seen.enumerate() {
         let text = if let Some(note) = view.notes.get(line) {
             let style = if note.sign == "?" { WARN } else { PLAIN };
             Line::from(vec![
@@ -216,7 +216,9 @@ fn parts(view: &LostView, buffer: &mut Buffer, area: Rect) {
     let body = titled(buffer, area, &title, focused);
     view.drawn[1].set(body);
     let width = body.width as usize;
-    for (row, at) in view.parts.window(view.items.len(), body.height as usize).enumerate() {
+    let seen = view.parts.window(view.items.len(), body.height as usize);
+    marks(buffer, area, &seen, view.items.len());
+    for (row, at) in seen.enumerate() {
         let Some(item) = view.items.get(at) else { continue };
         let line = match item {
             Item::All(rows) => {
@@ -259,12 +261,11 @@ fn rows(view: &LostView, buffer: &mut Buffer, area: Rect, shared: &Shared) {
     let focused = view.pane == Pane::Rows;
     let len = view.rows_len();
     let text = |title: &str, paras: &[Para], buffer: &mut Buffer| {
-        let body = titled(buffer, area, title, focused);
-        Scroll::default().draw(buffer, body, paras);
+        Scroll::default().draw_titled(buffer, area, (title, focused), paras);
     };
-    if let Some(note) = view.notes.get(view.xacts.selected()) {
-        let paras: Vec<_> = note.text.iter().map(|t| Para::new(t, PLAIN)).collect();
-        return text(if note.sign == "?" { "not seen" } else { "to know" }, &paras, buffer);
+    if let Some((title, lines)) = view.told() {
+        let paras: Vec<_> = lines.iter().map(|t| Para::new(t, PLAIN)).collect();
+        return text(title, &paras, buffer);
     }
     if view.found().is_none() {
         let sentence = match &view.stand {
@@ -275,11 +276,6 @@ fn rows(view: &LostView, buffer: &mut Buffer, area: Rect, shared: &Shared) {
         };
         return text("rows", &[Para::new(sentence, DIM)], buffer);
     }
-    match view.item() {
-        Some(Item::Event(event)) => return text("event", &[Para::new(event, PLAIN)], buffer),
-        Some(Item::Note(note)) => return text("to know", &[Para::new(note, PLAIN)], buffer),
-        _ => {}
-    }
     let Some((of, count)) = view.of() else {
         return text("rows", &[], buffer);
     };
@@ -289,7 +285,9 @@ fn rows(view: &LostView, buffer: &mut Buffer, area: Rect, shared: &Shared) {
     let body = titled(buffer, area, &title, focused);
     view.drawn[2].set(body);
     let stretch = view.stretch.as_ref().filter(|s| s.of == of);
-    for (row, at) in view.rows.window(len, body.height as usize).enumerate() {
+    let seen = view.rows.window(len, body.height as usize);
+    marks(buffer, area, &seen, len);
+    for (row, at) in seen.enumerate() {
         let line = stretch.and_then(|s| s.lines.get((at as u64).checked_sub(s.first)? as usize)).map_or_else(
             || Line::from(Span::styled("…", DIM)),
             |line| {

@@ -21,8 +21,9 @@ use crate::report::words;
 use crate::tui::action::Action;
 use crate::tui::app::Go;
 use crate::tui::jobs::{Answer, Slot};
+use crate::tui::look::PLAIN;
 use crate::tui::widget::list::List;
-use crate::tui::widget::prose::Scroll;
+use crate::tui::widget::prose::{Para, Scroll};
 
 use self::found::{Contents, Found};
 use self::listed::{Listed, One};
@@ -351,7 +352,25 @@ impl LostView {
         match self.pane {
             Pane::Transactions => self.pane = Pane::Parts,
             Pane::Parts => self.pane = Pane::Rows,
-            Pane::Rows => self.page(true, context),
+            Pane::Rows => match self.told() {
+                Some((_, lines)) => {
+                    let paras = lines.iter().map(|line| Para::new(line, PLAIN)).collect();
+                    self.open = Some((Page { paras, text: lines.join("\n") }, Scroll::default()));
+                }
+                None => self.page(true, context),
+            },
+        }
+    }
+
+    /// What the third pane says where it has no rows: its title and lines.
+    fn told(&self) -> Option<(&'static str, Vec<String>)> {
+        if let Some(note) = self.notes.get(self.xacts.selected()) {
+            return Some((if note.sign == "?" { "not seen" } else { "to know" }, note.text.clone()));
+        }
+        match self.item() {
+            Some(Item::Event(text)) if self.found().is_some() => Some(("event", vec![text.clone()])),
+            Some(Item::Note(text)) if self.found().is_some() => Some(("to know", vec![text.clone()])),
+            _ => None,
         }
     }
 

@@ -12,9 +12,10 @@ use crate::plan::model::{Check, Count, Outcome, Route};
 use crate::report::content::Detail;
 use crate::report::{plan as view_of, text, words};
 use crate::rewind::State;
+use crate::tui::frame::sign;
 use crate::tui::look::{BAD, CODE, DIM, GOOD, PLAIN, STRONG, WARN};
 use crate::tui::view::Shared;
-use crate::tui::widget::pane::{below, columns, first_rows, fit, put, put_row, right, span, titled};
+use crate::tui::widget::pane::{below, columns, first_rows, fit, marks, put, put_row, right, span, titled};
 use crate::tui::widget::prose::{Para, Scroll};
 
 /// Below these, only the pane that has the keys is shown.
@@ -30,7 +31,7 @@ pub fn summary(plan: &Plan, width: usize) -> Vec<String> {
 }
 
 /// How carrying out ended, and what can be done now.
-pub fn outcome(view: &PlanView) -> Vec<String> {
+pub fn outcome(view: &PlanView, shared: &Shared) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(ended) = &view.ended {
         lines.extend(ended.lines.iter().cloned());
@@ -42,6 +43,17 @@ pub fn outcome(view: &PlanView) -> Vec<String> {
         Some(Ok(standing)) => {
             let text = standing.text.iter().skip_while(|line| line.is_empty());
             lines.extend(text.cloned());
+            let may = shared.unable.is_none() && !shared.read_only;
+            let keys = [
+                (standing.report.can_resume, "R goes on with it"),
+                (standing.report.can_undo, "U puts the target back"),
+            ];
+            let keys: Vec<_> = keys.into_iter().filter(|(can, _)| *can && may).map(|(_, key)| key).collect();
+            if !keys.is_empty() {
+                let asks = if keys.len() == 1 { "It asks" } else { "Both ask" };
+                lines.push(String::new());
+                lines.push(format!("Here: {}. {asks} first.", keys.join(", ")));
+            }
         }
     }
     lines
@@ -72,7 +84,7 @@ pub fn draw(view: &PlanView, buffer: &mut Buffer, area: Rect, shared: &Shared) {
         return opened(view, *open, scroll, buffer, area, shared);
     }
     let Some(plan) = &view.plan else {
-        Scroll::default().draw(buffer, area, &no_plan(view, shared));
+        view.summary.draw(buffer, area, &no_plan(view, shared));
         return;
     };
     let head = head(view, plan, shared);
@@ -104,24 +116,7 @@ pub fn draw(view: &PlanView, buffer: &mut Buffer, area: Rect, shared: &Shared) {
 fn opened(view: &PlanView, open: Open, scroll: &Scroll, buffer: &mut Buffer, area: Rect, shared: &Shared) {
     let (title, paras) = match (open, &view.plan) {
         (Open::Outcome, _) => {
-            let mut lines = outcome(view);
-            if let Some(standing) = view.standing() {
-                let mut keys = Vec::new();
-                let may = shared.unable.is_none() && !shared.read_only;
-                if standing.report.can_resume && may {
-                    keys.push("R goes on with it");
-                }
-                if standing.report.can_undo && may {
-                    keys.push("U puts the target back");
-                }
-                if !keys.is_empty() {
-                    lines.push(String::new());
-                    lines.push(
-                        format!("Here: {}. Both ask first.", keys.join(", "))
-                            .replace("Both ask", if keys.len() == 1 { "It asks" } else { "Both ask" }),
-                    );
-                }
-            }
+            let lines = outcome(view, shared);
             let done = view.ended.as_ref().map(|e| e.done);
             let title = match done {
                 Some(true) => "done: Esc closes",
@@ -151,8 +146,7 @@ fn opened(view: &PlanView, open: Open, scroll: &Scroll, buffer: &mut Buffer, are
         }
         (Open::Summary | Open::Entry, None) => ("nothing: Esc closes".to_owned(), Vec::new()),
     };
-    let body = titled(buffer, area, &title, true);
-    scroll.draw(buffer, body, &paras);
+    scroll.draw_titled(buffer, area, (&title, true), &paras);
 }
 
 /// Why no plan is shown.
@@ -162,7 +156,7 @@ fn no_plan(view: &PlanView, shared: &Shared) -> Vec<Para> {
         return vec![Para::new(text, PLAIN)];
     }
     if view.halfway() {
-        return lines_of(&outcome(view));
+        return lines_of(&outcome(view, shared));
     }
     if let Some(Err(error)) = &view.standing {
         return vec![
@@ -173,12 +167,19 @@ fn no_plan(view: &PlanView, shared: &Shared) -> Vec<Para> {
     }
     match &view.stand {
         Stand::NoPlan(NoPlan::NotNeeded(line, steps)) => {
+            // the target may be in the way of itself all the same
+            let (sign, style) = shared.picture.as_ref().map_or(('!', WARN), |p| sign(p));
             let mut paras = vec![
-                Para::new("✓ ", GOOD).with("Nothing has to be rewound.", STRONG),
+                Para::new(format!("{sign} "), style).with("Nothing has to be rewound.", STRONG),
                 Para::gap(),
                 Para::new(line, PLAIN),
                 Para::gap(),
             ];
+            if view.standing().is_some_and(|s| s.state == State::Done && s.report.can_undo) {
+                let text =
+                    "The target was rewound by forkpoint: U puts it back as it was before. It asks first.";
+                paras.extend([Para::new("→ ", STRONG).with(text, PLAIN).indented(2), Para::gap()]);
+            }
             paras.extend(
                 steps
                     .iter()
@@ -268,8 +269,6 @@ fn head(view: &PlanView, plan: &Plan, shared: &Shared) -> Vec<Para> {
 }
 
 fn figures(view: &PlanView, plan: &Plan, buffer: &mut Buffer, area: Rect) {
-    let body = titled(buffer, area, "summary", view.pane == Pane::Summary);
-    view.drawn[0].set(body);
     let fact =
         |name: &str, value: String| Para::new(format!("{name:<12}"), DIM).with(value, PLAIN).indented(12);
     let totals = &plan.totals;
@@ -312,7 +311,8 @@ fn figures(view: &PlanView, plan: &Plan, buffer: &mut Buffer, area: Rect) {
     paras.push(fact("consistent", format!("from {} on timeline {}", end.lsn, end.timeline)));
     let label = plan.backup_label.lines().filter(|l| !l.trim().is_empty());
     paras.extend(label.map(|line| Para::new("label       ", DIM).with(line, CODE).indented(12)));
-    view.summary.draw(buffer, body, &paras);
+    let body = view.summary.draw_titled(buffer, area, ("summary", view.pane == Pane::Summary), &paras);
+    view.drawn[0].set(body);
 }
 
 const fn outcome_sign(outcome: Outcome) -> (&'static str, Style) {
@@ -349,7 +349,9 @@ fn checks(view: &PlanView, plan: &Plan, buffer: &mut Buffer, area: Rect) {
     let title = format!("preflight: {fine} of {} in order", plan.preflight.len());
     let body = titled(buffer, area, &title, focused);
     view.drawn[1].set(body);
-    for (row, at) in view.checks.window(view.check_order.len(), body.height as usize).enumerate() {
+    let seen = view.checks.window(view.check_order.len(), body.height as usize);
+    marks(buffer, area, &seen, view.check_order.len());
+    for (row, at) in seen.enumerate() {
         let Some(check) = view.check_order.get(at).and_then(|&at| plan.preflight.get(at)) else { continue };
         let (sign, style) = outcome_sign(check.outcome);
         let line = Line::from(vec![
@@ -378,7 +380,9 @@ fn entries(view: &PlanView, plan: &Plan, buffer: &mut Buffer, area: Rect) {
     let body = titled(buffer, area, &title, focused);
     view.drawn[2].set(body);
     let width = body.width as usize;
-    for (row, at) in view.entries.window(view.rows.len(), body.height as usize).enumerate() {
+    let seen = view.entries.window(view.rows.len(), body.height as usize);
+    marks(buffer, area, &seen, view.rows.len());
+    for (row, at) in seen.enumerate() {
         let Some(entry) = view.rows.get(at).and_then(|&at| plan.entries.get(at as usize)) else { continue };
         let bytes = entry::bytes(entry, plan.block_size);
         let shown = if bytes > 0 { words::bytes(bytes) } else { String::new() };

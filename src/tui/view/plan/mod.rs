@@ -261,10 +261,10 @@ impl PlanView {
         Ok(())
     }
 
-    fn text(&self) -> Option<String> {
+    fn text(&self, shared: &Shared) -> Option<String> {
         let check = |c: &Check| format!("{} {}", c.what, c.advice).trim_end().to_owned();
         match (self.open.as_ref().map(|o| o.0), self.pane) {
-            (Some(Open::Outcome), _) => Some(draw::outcome(self).join("\n")),
+            (Some(Open::Outcome), _) => Some(draw::outcome(self, shared).join("\n")),
             (Some(Open::Summary), _) | (None, Pane::Summary) => {
                 self.plan.as_ref().map(|plan| draw::summary(plan, 100).join("\n"))
             }
@@ -276,6 +276,7 @@ impl PlanView {
     /// The list that has the keys, and its length.
     fn list(&mut self) -> Option<(&mut List, usize)> {
         match self.pane {
+            _ if self.plan.is_none() => None,
             Pane::Summary => None,
             Pane::Checks => Some((&mut self.checks, self.check_order.len())),
             Pane::Entries => Some((&mut self.entries, self.rows.len())),
@@ -350,7 +351,7 @@ impl View for PlanView {
             Action::Resume => return ask::resume(self, context),
             Action::Undo => return ask::undo(self, context),
             Action::Copy => {
-                if let Some(text) = self.text() {
+                if let Some(text) = self.text(context.shared) {
                     context.copy(text);
                 }
                 return;

@@ -15,7 +15,7 @@ use crate::scan::walk::Start;
 use crate::tui::look::{CODE, DIM, PLAIN, STRONG, WARN};
 use crate::tui::view::Shared;
 use crate::tui::widget::hex::{self, Lit};
-use crate::tui::widget::pane::{columns, fit, put, put_row, right, span, titled};
+use crate::tui::widget::pane::{columns, fit, marks, put, put_row, right, span, titled};
 use crate::tui::widget::prose::{Para, Scroll};
 
 /// Bytes of the selected field.
@@ -87,8 +87,8 @@ fn panes(view: &Records, buffer: &mut Buffer, area: Rect, reel: &Reel, facts: &F
         let area = if layout.fields.height > 0 { layout.fields } else { layout.bytes };
         if area.height > 0 {
             let area = Rect { width: area.width.max(layout.fields.width + layout.bytes.width), ..area };
-            let body = titled(buffer, area, title_of(&kind), fields_focus || bytes_focus);
-            Scroll::default().draw(buffer, body, &explained(&kind, view.role(), facts));
+            let title = (title_of(&kind), fields_focus || bytes_focus);
+            Scroll::default().draw_titled(buffer, area, title, &explained(&kind, view.role(), facts));
         }
         return;
     }
@@ -97,7 +97,7 @@ fn panes(view: &Records, buffer: &mut Buffer, area: Rect, reel: &Reel, facts: &F
         let title = format!("record at {}", detail.lsn);
         let body = titled(buffer, layout.fields, &title, fields_focus);
         view.areas[1].set(body);
-        view.fields.draw(buffer, body, &detail.tree, fields_focus);
+        view.fields.draw(buffer, (layout.fields, body), &detail.tree, fields_focus);
     }
     if layout.bytes.height > 0 {
         let range = view.fields.range(&detail.tree);
@@ -111,7 +111,7 @@ fn panes(view: &Records, buffer: &mut Buffer, area: Rect, reel: &Reel, facts: &F
         let body = titled(buffer, layout.bytes, &title, bytes_focus);
         view.areas[2].set(body);
         let lit = [Lit { bytes: range, style: LIT }];
-        view.hex.draw(buffer, body, &detail.bytes, &lit, bytes_focus);
+        view.hex.draw(buffer, (layout.bytes, body), &detail.bytes, &lit, bytes_focus);
     }
 }
 
@@ -161,7 +161,9 @@ fn list(view: &Records, buffer: &mut Buffer, area: Rect, reel: &Reel) {
     put(buffer, body, 0, &Line::from(span(head, DIM)));
     let body = Rect { y: body.y + body.height.min(1), height: body.height.saturating_sub(1), ..body };
     view.areas[0].set(body);
-    for (line, at) in listing.list.window(rows, usize::from(body.height)).enumerate() {
+    let seen = listing.list.window(rows, usize::from(body.height));
+    marks(buffer, area, &seen, rows);
+    for (line, at) in seen.enumerate() {
         let text = match index.row(at) {
             Some(RowKind::Record(number)) => match listing.row(number) {
                 Some(row) => record(view, row, reel.course.divergence, &widths, usize::from(body.width)),

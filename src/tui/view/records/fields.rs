@@ -10,7 +10,7 @@ use crate::dump::tree::{Node, Tree};
 use crate::tui::action::Action;
 use crate::tui::look::{CODE, DIM, PLAIN};
 use crate::tui::widget::list::List;
-use crate::tui::widget::pane::{put_row, span};
+use crate::tui::widget::pane::{marks, put_row, span};
 
 /// The state of the pane.
 #[derive(Debug, Default)]
@@ -136,9 +136,10 @@ impl Fields {
         }
     }
 
-    /// Draws what is seen of it.
-    pub fn draw(&self, buffer: &mut Buffer, area: Rect, tree: &Tree, focused: bool) {
+    /// Draws what is seen of it below its title.
+    pub fn draw(&self, buffer: &mut Buffer, (title, area): (Rect, Rect), tree: &Tree, focused: bool) {
         let window = self.list.window(self.visible.len(), usize::from(area.height));
+        marks(buffer, title, &window, self.visible.len());
         for (row, at) in window.enumerate() {
             let Some(&number) = self.visible.get(at) else { continue };
             let Some(node) = tree.nodes.get(number) else { continue };
