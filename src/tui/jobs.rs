@@ -29,6 +29,8 @@ pub enum Slot {
     Page,
     /// The records of a block.
     BlockRecords,
+    /// The relations of a picture as a tree.
+    Tree,
     Lost,
     LostSearch,
     Plan,

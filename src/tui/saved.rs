@@ -1,15 +1,18 @@
 //! What the views of a report are drawn from: the same whether it was just found out or comes from a file.
 
+use std::path::Path;
+
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::diagnosis::Diagnosis;
 use crate::facts;
 use crate::names::Names;
-use crate::pg::{Fork, RelFile};
+use crate::pg::{BLOCK_SIZE, Fork, RelFile};
 use crate::report::drawing::Sketch;
 use crate::report::dto;
 use crate::scan::{self, BlockSet};
+use crate::source::trees::Tree as Files;
 
 /// What the views show of a report.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub struct Picture {
     pub records: (Option<u64>, Option<u64>),
     /// Relations with changed blocks, by their numbers.
     pub relations: Vec<Relation>,
+    /// Blocks of them that a rewind by the target's WAL takes from the source; a stored report lacks the files' lengths.
+    pub to_copy: Option<u64>,
     /// Transactions, of a stored report only; a diagnosis has them itself.
     pub transactions: Vec<dto::Transaction>,
     /// The sum of lost rows, if the report has it.
@@ -91,6 +96,55 @@ impl Relation {
             _ => self.rel.to_string(),
         }
     }
+}
+
+/// Lengths of a relation fork's files, in bytes; `None` without such a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lengths {
+    /// The target's.
+    pub target: Option<u64>,
+    /// The source's.
+    pub source: Option<u64>,
+}
+
+impl Lengths {
+    /// As the files were listed; `None` where they were not.
+    pub fn of(relation: &Relation, facts: &facts::Facts) -> Option<Self> {
+        let trees = &facts.trees;
+        (!trees.target.is_empty()).then(|| Self {
+            target: length(&trees.target, &relation.path),
+            source: length(&trees.source, &relation.path),
+        })
+    }
+
+    /// Blocks of the relation fork that a rewind by WAL copies, as the plan counts them: changed ones of the main fork
+    /// that both sides' files have. What lies behind is appended or cut off, other forks are copied whole.
+    pub fn to_copy(self, relation: &Relation) -> u64 {
+        let (Some(ours), Some(theirs), Fork::Main) = (self.target, self.source, relation.fork) else {
+            return 0;
+        };
+        let common = ours.min(theirs) / BLOCK_SIZE as u64;
+        relation.target.changed(u32::try_from(common).unwrap_or(u32::MAX))
+    }
+}
+
+impl Blocks {
+    /// How many blocks before this one were changed, before or after the divergence.
+    pub fn changed(&self, to: u32) -> u64 {
+        self.before.within(0, to) + self.after.within(0, to) - self.before.common_within(&self.after, 0, to)
+    }
+}
+
+/// Bytes of all of a relation fork's files; `None` if there is none.
+fn length(files: &Files, path: &str) -> Option<u64> {
+    let mut total = files.get(Path::new(path))?.size;
+    for segment in 1u32.. {
+        match files.get(Path::new(&format!("{path}.{segment}"))) {
+            Some(entry) => total += entry.size,
+            None => break,
+        }
+    }
+    Some(total)
 }
 
 /// Why a stored report cannot be shown.
@@ -180,7 +234,10 @@ impl Picture {
                 add(&mut relations, role, relation(found, facts.names_of(role), &directory), blocks(found));
             }
         }
+        let relations = sorted(relations);
+        let to_copy = |relation: &Relation| Some(Lengths::of(relation, facts)?.to_copy(relation));
         Self {
+            to_copy: relations.iter().map(to_copy).sum(),
             verdict: (&diagnosis.verdict).into(),
             relation: (&facts.relation).into(),
             divergence: facts.divergence.as_ref().map(Into::into),
@@ -200,7 +257,7 @@ impl Picture {
                 facts.target_scan.as_ref().map(|s| s.records),
                 facts.source_scan.as_ref().map(|s| s.records),
             ),
-            relations: sorted(relations),
+            relations,
             transactions: Vec::new(),
             lost_rows: None,
         }
@@ -254,6 +311,7 @@ impl Picture {
             drawing,
             records: (records(&stored.target_changes), records(&stored.source_changes)),
             relations: sorted(relations),
+            to_copy: None,
             verdict: stored.verdict,
             relation: stored.relation,
             divergence: stored.divergence,

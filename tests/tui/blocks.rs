@@ -171,15 +171,15 @@ fn counts_are_those_of_forkpoint_blocks_and_bytes_those_of_the_plan() {
     }
 }
 
-/// Bytes that the plan takes from the source for a file.
+/// Bytes of the blocks of a file that the plan takes from the source.
 fn planned(plan: &forkpoint::plan::Plan, path: &str) -> u64 {
     let entry = plan.entries.iter().find(|e| e.path.as_path() == Path::new(path));
-    match entry.map(|e| &e.action) {
-        Some(Done::Copy { size, .. }) => *size,
-        Some(Done::Change { blocks, tail, .. }) => {
-            let blocks: u64 = blocks.iter().map(|b| u64::from(b.count) * BLOCK as u64).sum();
-            blocks + tail.as_ref().map_or(0, |t| t.to - t.from)
-        }
+    entry.map_or(0, |entry| blocks_of(&entry.action)) * BLOCK as u64
+}
+
+fn blocks_of(action: &Done) -> u64 {
+    match action {
+        Done::Change { blocks, .. } => blocks.iter().map(|b| u64::from(b.count)).sum(),
         _ => 0,
     }
 }
@@ -452,4 +452,42 @@ fn records_of_a_block_are_all_there() {
         }
         assert!(compared > 2, "{name}");
     }
+}
+
+/// Views 1, 4 and 7 count the same blocks: those of the plan, file by file.
+#[test]
+fn the_blocks_to_copy_are_the_plans_in_every_view() {
+    use forkpoint::report::words;
+
+    let mut counted = 0;
+    for name in ["basic-18", "basic-10", "twins", "cascade-1-2-3", "tablespaces", "maintenance-only"] {
+        let mut robot = Robot::open(name, (160, 60));
+        let diagnosis = robot.app.shared.diagnosis.clone().unwrap();
+        let plan = derive(&diagnosis, &PlanOptions::default(), &Progress::default()).unwrap();
+        let all: u64 = plan.entries.iter().map(|e| blocks_of(&e.action)).sum();
+        counted += all;
+        let shown = format!("{} = {}", words::count(all), words::bytes(all * 8192));
+        robot.shows(&format!("blocks to copy        {shown} by the target's WAL"));
+        robot.keys("7").shows(&format!("blocks      {shown} in "));
+        robot.keys("4");
+        let frame = robot.frame();
+        let rows: Vec<&str> = frame.lines().filter(|l| l.starts_with(['▾', '▸'])).collect();
+        assert!(!rows.is_empty(), "{frame}");
+        for row in rows {
+            let database = row.split_whitespace().nth(1).unwrap();
+            let within = |path: &str| {
+                let relations = &robot.app.shared.picture.as_ref().unwrap().relations;
+                let file = path.split('.').next().unwrap();
+                let known = relations.iter().find(|r| r.path == file);
+                known.is_some_and(|r| {
+                    r.database == database || (r.database.is_empty() && database == "(shared)")
+                })
+            };
+            let here = plan.entries.iter().filter(|e| within(&e.path.as_path().to_string_lossy()));
+            let bytes = here.map(|e| blocks_of(&e.action)).sum::<u64>() * 8192;
+            let told = if bytes == 0 { "–".to_owned() } else { words::bytes(bytes) };
+            assert!(row.trim_end().ends_with(&told), "{name} {told}: {row}");
+        }
+    }
+    assert!(counted > 60, "{counted}");
 }

@@ -80,7 +80,12 @@ fn a_stored_report_looks_the_same() {
         from_file.settle();
         let mut live = live;
         for keys in ["1", "<Enter>", "<Esc>2", "3"] {
-            let body = |robot: &Robot| robot.frame().lines().take(38).map(str::to_owned).collect::<Vec<_>>();
+            // a stored report does not have the files' lengths, and says so
+            let but = |line: &&str| !line.starts_with("blocks to copy");
+            let body = |robot: &Robot| {
+                let frame = robot.frame();
+                frame.lines().take(38).filter(but).map(str::to_owned).collect::<Vec<_>>()
+            };
             live.keys(keys);
             from_file.keys(keys);
             assert_eq!(body(&live), body(&from_file), "{name} {keys}");

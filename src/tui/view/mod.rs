@@ -179,7 +179,7 @@ pub const fn of_slot(slot: Slot) -> Option<ViewId> {
     match slot {
         Slot::Diagnosis | Slot::Export => None,
         Slot::Index | Slot::Records | Slot::Search => Some(ViewId::Records),
-        Slot::Page | Slot::BlockRecords => Some(ViewId::Blocks),
+        Slot::Tree | Slot::Page | Slot::BlockRecords => Some(ViewId::Blocks),
         Slot::Lost | Slot::LostSearch => Some(ViewId::Lost),
         Slot::Plan | Slot::Execution => Some(ViewId::Plan),
     }

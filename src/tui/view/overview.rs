@@ -194,18 +194,25 @@ fn figures(picture: &Picture) -> Vec<(&'static str, String)> {
         |pick: fn(&crate::tui::saved::Relation) -> u64| picture.relations.iter().map(pick).sum::<u64>();
     let after = count(|r| r.target.after.len());
     let touched = picture.relations.iter().filter(|r| !r.target.after.is_empty()).count();
+    let changed = picture.relations.iter().map(|r| r.target.changed(u32::MAX)).sum::<u64>();
     let mut out = vec![("commits lost", lost)];
     if picture.records.0.is_some() {
         let blocks = words::count(after);
         out.push(("blocks changed", format!("{blocks} in {touched} relation forks after the divergence")));
-        let copy = picture.relations.iter().map(|r| union(&r.target)).sum::<u64>();
         out.push((
             "blocks to copy",
-            format!(
-                "at most {} = {}; the plan (7) says exactly",
-                words::count(copy),
-                words::block_bytes(copy)
-            ),
+            match picture.to_copy {
+                Some(n) => {
+                    format!(
+                        "{} = {} by the target's WAL; all files: 7",
+                        words::count(n),
+                        words::block_bytes(n)
+                    )
+                }
+                None => {
+                    format!("at most {}: a stored report lacks the files' lengths", words::count(changed))
+                }
+            },
         ));
     }
     if let Some(follow) = &picture.wal.follow {
@@ -225,11 +232,6 @@ fn figures(picture: &Picture) -> Vec<(&'static str, String)> {
         ));
     }
     out
-}
-
-/// Blocks of a relation that were changed before or after the divergence.
-fn union(blocks: &crate::tui::saved::Blocks) -> u64 {
-    blocks.before.len() + blocks.after.len() - blocks.before.common(&blocks.after)
 }
 
 impl View for Overview {

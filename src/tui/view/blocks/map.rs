@@ -1,6 +1,6 @@
 //! The blocks of a relation fork over its length, a sign for each stretch of them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use ratatui::buffer::Buffer;
@@ -8,13 +8,13 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::tree::{BLOCK, Lengths};
+use super::tree::BLOCK;
 use crate::pg::BlockNumber;
 use crate::report::words;
 use crate::scan::BlockSet;
 use crate::tui::action::Action;
 use crate::tui::look::{BAD, CODE, DIM, PLAIN, STRONG, WARN};
-use crate::tui::saved::Relation;
+use crate::tui::saved::{Lengths, Relation};
 use crate::tui::widget::pane::{put, right, row_style, span};
 
 /// Whose changes are seen.
@@ -155,6 +155,27 @@ pub struct Map {
     stretches: Vec<(u32, u32)>,
     cursor: BlockNumber,
     grid: Cell<Grid>,
+    /// What was counted last.
+    cells: RefCell<Cells>,
+}
+
+/// Changes in each cell of a stretch. Counting those of a relation of 1 TiB takes longer than a frame may.
+#[derive(Debug, Default)]
+struct Cells {
+    /// From, to, blocks in a cell.
+    of: (u32, u32, u32),
+    seen: Vec<Seen>,
+}
+
+impl Cells {
+    fn of(&mut self, relation: &Relation, (from, to, per): (u32, u32, u32)) -> &[Seen] {
+        if self.of != (from, to, per) {
+            self.of = (from, to, per);
+            let starts = (from..to).step_by(per as usize);
+            self.seen = starts.map(|at| Seen::of(relation, at, at.saturating_add(per).min(to))).collect();
+        }
+        &self.seen
+    }
 }
 
 impl Map {
@@ -270,6 +291,8 @@ impl Map {
         self.grid.set(Grid { per, columns, rows: seen_rows, place });
         let under = self.cursor.clamp(from, to - 1);
         let under = from + (under - from) / per * per;
+        let mut counted = self.cells.borrow_mut();
+        let counted = counted.of(relation, (from, to, per));
         for row in 0..seen_rows {
             let first = from + row * columns * per;
             let mut spans =
@@ -282,7 +305,8 @@ impl Map {
                 let (sign, style) = if marks.range(start..end).next().is_some() {
                     ("◆", STRONG)
                 } else {
-                    Seen::of(relation, start, end).sign(whose, u64::from(end - start))
+                    let seen = counted.get(((start - from) / per) as usize).copied().unwrap_or_default();
+                    seen.sign(whose, u64::from(end - start))
                 };
                 let style = if start == under { style.patch(row_style(true, focused)) } else { style };
                 spans.push(Span::styled(sign, style));

@@ -51,6 +51,8 @@ pub struct Blocks {
     /// The picture that the tree was made of.
     picture: Option<Arc<Picture>>,
     tree: Tree,
+    /// It is on its way.
+    listing: bool,
     map: Map,
     /// The relation fork that the map is of, by its place in the picture.
     mapped: Option<usize>,
@@ -330,12 +332,24 @@ impl View for Blocks {
     }
 
     fn receive(&mut self, slot: Slot, answer: Answer, _context: &mut Context<'_>) {
+        let answer = match answer.downcast::<Tree>() {
+            Ok(tree) => {
+                self.tree = *tree;
+                self.follow();
+                return;
+            }
+            Err(answer) => answer,
+        };
         if let Some(detail) = &mut self.detail {
             detail.receive(slot, answer);
         }
     }
 
     fn ended(&mut self, slot: Slot, _context: &mut Context<'_>) {
+        if slot == Slot::Tree && std::mem::take(&mut self.listing) && self.tree.len() == 0 {
+            // stopped: asked for again when the view is shown again
+            self.picture = None;
+        }
         if let Some(detail) = &mut self.detail {
             detail.ended(slot);
         }
@@ -346,9 +360,14 @@ impl View for Blocks {
         if self.picture.as_ref().is_some_and(|known| Arc::ptr_eq(known, picture)) {
             return;
         }
-        let facts = context.shared.diagnosis.as_ref().map(|d| &d.facts);
-        self.tree = Tree::new(picture, facts).like(&self.tree, picture);
-        self.picture = Some(Arc::clone(picture));
+        let (picture, diagnosis) = (Arc::clone(picture), context.shared.diagnosis.clone());
+        self.picture = Some(Arc::clone(&picture));
+        let before = std::mem::take(&mut self.tree);
+        self.listing = true;
+        context.run(Slot::Tree, "listing relations", move |worker| {
+            let facts = diagnosis.as_ref().map(|d| &d.facts);
+            worker.answer(Tree::new(&picture, facts).like(&before, &picture));
+        });
         self.mapped = None;
         self.detail = None;
         self.follow();
@@ -369,7 +388,7 @@ impl View for Blocks {
                 | Action::Mouse
         );
         if needs && self.tree.len() == 0 && self.tree.filter.is_empty() {
-            return Some(nothing(shared));
+            return Some(self.nothing(shared));
         }
         let in_map = self.detail.is_none() && self.focus == Focus::Map;
         let pages = shared.diagnosis.is_some();
@@ -465,9 +484,9 @@ impl View for Blocks {
 
     fn draw(&self, buffer: &mut Buffer, area: Rect, shared: &Shared) {
         let picture = match &self.picture {
-            Some(picture) if !picture.relations.is_empty() => picture,
+            Some(picture) if self.tree.len() > 0 || !self.tree.filter.is_empty() => picture,
             _ => {
-                Scroll::default().draw(buffer, area, &[Para::new(nothing(shared), PLAIN)]);
+                Scroll::default().draw(buffer, area, &[Para::new(self.nothing(shared), PLAIN)]);
                 return;
             }
         };
@@ -491,16 +510,22 @@ impl View for Blocks {
     }
 }
 
-/// Why there is nothing to see.
-fn nothing(shared: &Shared) -> String {
-    match (&shared.picture, &shared.plan) {
-        (None, Some(_)) => "This is a stored plan: 7 shows it.".into(),
-        (None, None) => {
-            "Reading both directories: changed blocks are known when the diagnosis is there.".into()
+impl Blocks {
+    /// Why there is nothing to see.
+    fn nothing(&self, shared: &Shared) -> String {
+        match (&shared.picture, &shared.plan) {
+            (None, Some(_)) => "This is a stored plan: 7 shows it.".into(),
+            (None, None) => {
+                "Reading both directories: changed blocks are known when the diagnosis is there.".into()
+            }
+            (Some(_), _) if self.listing => "The relations are being listed.".into(),
+            (Some(picture), _) if picture.records.0.is_none() => {
+                "The target's WAL was not read, so its changed blocks are not known: 1 says why.".into()
+            }
+            (Some(picture), _) if !picture.relations.is_empty() => {
+                "Listing the relations was stopped; 4 begins anew.".into()
+            }
+            (Some(_), _) => "No block was changed since the last common checkpoint.".into(),
         }
-        (Some(picture), _) if picture.records.0.is_none() => {
-            "The target's WAL was not read, so its changed blocks are not known: 1 says why.".into()
-        }
-        (Some(_), _) => "No block was changed since the last common checkpoint.".into(),
     }
 }

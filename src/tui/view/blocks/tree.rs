@@ -2,17 +2,15 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use ratatui::text::{Line, Span};
 
 use crate::facts::Facts;
 use crate::pg::{BLOCK_SIZE, Fork, Oid, RelFile};
 use crate::report::words;
-use crate::source::trees::Tree as Files;
 use crate::tui::action::Action;
 use crate::tui::look::{DIM, PLAIN, STRONG};
-use crate::tui::saved::{Picture, Relation};
+use crate::tui::saved::{Lengths, Picture, Relation};
 use crate::tui::widget::list::List;
 use crate::tui::widget::pane::{display_width, fit, right};
 
@@ -20,15 +18,6 @@ use crate::tui::widget::pane::{display_width, fit, right};
 pub const BLOCK: u64 = BLOCK_SIZE as u64;
 /// Columns of the names that are never given away.
 const NAME: usize = 16;
-
-/// Lengths of a relation fork's files, in bytes; `None` without such a file.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lengths {
-    /// The target's.
-    pub target: Option<u64>,
-    /// The source's.
-    pub source: Option<u64>,
-}
 
 /// Changed blocks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,7 +30,7 @@ pub struct Counts {
     pub source: u64,
     /// Both sides' after the divergence.
     pub both: u64,
-    /// Bytes that a rewind takes from the source because of them.
+    /// Bytes of them that a rewind by WAL copies; without the files' lengths, of those that the target changed.
     pub copy: u64,
 }
 
@@ -109,7 +98,7 @@ impl Column {
             Self::Before => "by blocks that the target changed before the divergence",
             Self::Source => "by blocks that the source changed after the divergence",
             Self::Both => "by blocks that both changed after the divergence",
-            Self::Copy => "by bytes",
+            Self::Copy => "by bytes of changed blocks to copy; tails and whole files: 7",
         }
     }
 }
@@ -165,18 +154,12 @@ pub struct Tree {
 impl Tree {
     /// Of a picture; file lengths from the facts, where there are any.
     pub fn new(picture: &Picture, facts: Option<&Facts>) -> Self {
-        let mut tree =
-            Self { measured: facts.is_some_and(|f| !f.trees.target.is_empty()), ..Self::default() };
+        let mut tree = Self::default();
         for relation in &picture.relations {
-            let lengths = match facts {
-                Some(facts) => Lengths {
-                    target: length(&facts.trees.target, &relation.path),
-                    source: length(&facts.trees.source, &relation.path),
-                },
-                None => Lengths::default(),
-            };
-            tree.counts.push(counts(relation, tree.measured.then_some(lengths)));
-            tree.lengths.push(lengths);
+            let lengths = facts.and_then(|facts| Lengths::of(relation, facts));
+            tree.measured |= lengths.is_some();
+            tree.counts.push(counts(relation, lengths));
+            tree.lengths.push(lengths.unwrap_or_default());
         }
         // databases by number are not together where there are tablespaces
         let mut order: Vec<(usize, &Relation)> = picture.relations.iter().enumerate().collect();
@@ -649,41 +632,14 @@ pub const fn fork_words(fork: Fork) -> &'static str {
     }
 }
 
-/// Bytes of all of a relation fork's files; `None` if there is none.
-fn length(files: &Files, path: &str) -> Option<u64> {
-    let mut total = files.get(Path::new(path))?.size;
-    for segment in 1u32.. {
-        match files.get(Path::new(&format!("{path}.{segment}"))) {
-            Some(entry) => total += entry.size,
-            None => break,
-        }
-    }
-    Some(total)
-}
-
-/// Counts of a relation fork. What is copied goes by the files' lengths, where they are known: blocks beyond the
-/// source's end are cut off, what the source has more is copied, forks other than main are copied whole.
 fn counts(relation: &Relation, lengths: Option<Lengths>) -> Counts {
-    let Relation { target, source, fork, .. } = relation;
-    let changed = |to: u32| {
-        target.before.within(0, to) + target.after.within(0, to)
-            - target.before.common_within(&target.after, 0, to)
-    };
-    let copy = match lengths {
-        None => changed(u32::MAX) * BLOCK,
-        Some(Lengths { source: None, .. }) => 0,
-        Some(Lengths { source: Some(theirs), target: None }) => theirs,
-        Some(Lengths { source: Some(theirs), .. }) if *fork != Fork::Main => theirs,
-        Some(Lengths { source: Some(theirs), target: Some(ours) }) => {
-            let common = theirs.min(ours) / BLOCK;
-            changed(u32::try_from(common).unwrap_or(u32::MAX)) * BLOCK + theirs.saturating_sub(ours)
-        }
-    };
+    let Relation { target, source, .. } = relation;
+    let copy = lengths.map_or_else(|| target.changed(u32::MAX), |lengths| lengths.to_copy(relation));
     Counts {
         after: target.after.len(),
         before: target.before.len(),
         source: source.after.len(),
         both: target.after.common(&source.after),
-        copy,
+        copy: copy * BLOCK,
     }
 }

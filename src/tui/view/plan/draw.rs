@@ -279,7 +279,10 @@ fn figures(view: &PlanView, plan: &Plan, buffer: &mut Buffer, area: Rect) {
         Route::Wal => "the target's WAL",
         Route::Compare => "comparing all relation files",
     };
-    paras.push(fact("blocks", format!("{} by {by}", files(totals.blocks))));
+    let n = totals.blocks.bytes / u64::from(plan.block_size.max(1));
+    let within = words::counted(totals.blocks.files, "file");
+    let (n, bytes) = (words::count(n), words::bytes(totals.blocks.bytes));
+    paras.push(fact("blocks", format!("{n} = {bytes} in {within}, by {by}")));
     for (name, count) in [
         ("tails", totals.tails),
         ("copied", totals.copied),
