@@ -50,6 +50,21 @@ fn an_input_that_cannot_be_read_is_3_and_one_sentence_says_so() {
 }
 
 #[test]
+fn a_stored_file_that_cannot_be_read_is_named_without_the_systems_number() {
+    for (file, why) in [("/nowhere/report.json", "No such file or directory"), ("/", "Is a directory")] {
+        let (status, _, err) = said(&["view", file]);
+        assert_eq!(status, 3, "{err}");
+        assert!(err.contains(&format!("{file}: {why}")) && !err.contains("os error"), "{err}");
+    }
+}
+
+#[test]
+fn resume_takes_what_every_command_that_writes_takes() {
+    let (with, without) = (said(&["resume", "--yes", "/nowhere"]), said(&["resume", "/nowhere"]));
+    assert_eq!((with.0, &with), (3, &without));
+}
+
+#[test]
 fn an_archive_that_cannot_be_listed_is_3_at_once() {
     for args in
         [["report", "/x", "/y"], ["blocks", "/x", "/y"], ["snapshots", "/x", "/y"], ["timelines", "/x", "/y"]]

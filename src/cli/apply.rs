@@ -6,11 +6,11 @@ use clap::{Args, ValueEnum};
 
 use super::console::Console;
 use super::exit::{self, Failure};
-use super::rewinding::{absolute, as_owner, before, changing, confirm, failed, undo_dir};
-use crate::plan::{self, Plan, PlanError, PlanOptions, load};
+use super::rewinding::{absolute, before, changing, confirm, failed, not_ready, undo_dir};
+use crate::plan::{self, Plan, load};
 use crate::report::{dto, json, question, words};
 use crate::rewind::quiet::{self, quiet};
-use crate::rewind::{Keep, Options, Outcome, RealDisk, SyncMethod, Verify, apply, free_to_begin};
+use crate::rewind::{Keep, Options, Outcome, RealDisk, SyncMethod, Verify, apply, ready};
 
 /// More threads wait for each other on most disks.
 pub const THREADS: u16 = 4;
@@ -118,33 +118,14 @@ pub fn run(args: &ApplyArgs, console: &Console) -> Result<u8, Failure> {
     let target = absolute(args.target.as_deref().unwrap_or(stored.target.path.as_path()))?;
     let source = absolute(args.source.as_deref().unwrap_or(stored.source.path.as_path()))?;
     let undo_dir = undo_dir(args.undo_dir.as_deref(), true)?;
-    as_owner(&target)?;
     let disk = RealDisk::new();
-    let free = || free_to_begin(&target, undo_dir.as_deref(), &disk).map_err(|trouble| before(&trouble));
-    free()?;
-    let options: PlanOptions = stored.options.clone();
-    let made = console
-        .watch(|progress| plan::make((&target, &source), &options, usize::from(args.threads), progress));
-    let (diagnosis, plan) = made.map_err(|error| match error {
-        PlanError::NotNeeded { line, .. } => free().err().unwrap_or_else(|| {
-            let text = format!("the plan does not fit any more: nothing has to be rewound. {line}");
-            Failure::new(exit::REFUSED, text)
-        }),
-        PlanError::Cancelled => Failure::from(PlanError::Cancelled),
-        // another one may have begun in the meantime: then that is the reason
-        other => free().err().unwrap_or_else(|| other.into()),
-    })?;
-    if let Some(what) = difference(args, &stored, &plan) {
-        free()?;
-        return Err(Failure::new(
-            exit::REFUSED,
-            format!("the plan, made anew, is another one. {what} Make a new plan and look at it."),
-        ));
-    }
-    if let Some(check) = plan.refusals().next() {
-        free()?;
-        return Err(Failure::new(exit::REFUSED, format!("{} {}", check.what, check.advice)));
-    }
+    let make = || {
+        let threads = usize::from(args.threads);
+        console.watch(|progress| plan::make((&target, &source), &stored.options, threads, progress))
+    };
+    let differs = |made: &Plan| difference(args, &stored, made);
+    let (diagnosis, plan) = ready((&target, undo_dir.as_deref()), &disk, make, differs)
+        .map_err(|why| not_ready(why, &target, "Make a new plan and look at it."))?;
     let stopped = settle(args, &plan, &target, &disk, console)?;
     ask(args, &plan, &target)?;
     let mut report = Vec::new();

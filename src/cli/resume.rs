@@ -19,6 +19,9 @@ pub struct ResumeArgs {
     /// Where the undo store was made, if the directory does not say
     #[arg(long, value_name = "DIR")]
     pub undo_dir: Option<PathBuf>,
+    /// Nothing is asked anyway: for scripts that say it to every command
+    #[arg(short, long)]
+    pub yes: bool,
     /// Threads that copy
     #[arg(long, value_name = "N", default_value_t = super::apply::THREADS, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub threads: u16,

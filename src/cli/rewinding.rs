@@ -1,14 +1,13 @@
 //! What `apply`, `resume` and `undo` share: how they end, and how they ask.
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::complain;
 use super::exit::{self, Failure};
-use crate::report::words;
-use crate::rewind::{Failed, RealDisk, State, Trouble, owned, status};
+use crate::report::{question, words};
+use crate::rewind::{Failed, NotReady, RealDisk, State, Trouble, status};
 
 /// Of many places that differ, so many are named.
 const NAMED: usize = 20;
@@ -46,6 +45,17 @@ pub fn before(trouble: &Trouble) -> Failure {
     Failure::new(status, trouble.to_string())
 }
 
+/// Why nothing was begun.
+pub fn not_ready(why: NotReady, target: &Path, advice: &str) -> Failure {
+    match why {
+        NotReady::Trouble(trouble) => before(&trouble),
+        NotReady::Plan(error) => error.into(),
+        NotReady::Busy => Failure::new(exit::REFUSED, question::not_quiet(target)),
+        why @ NotReady::Another(_) => Failure::new(exit::REFUSED, format!("{why} {advice}")),
+        why @ (NotReady::NotNeeded(_) | NotReady::Refused(_)) => Failure::new(exit::REFUSED, why.to_string()),
+    }
+}
+
 /// The directory for, or of, an undo store.
 pub fn undo_dir(given: Option<&Path>, to_make: bool) -> Result<Option<PathBuf>, Failure> {
     let Some(path) = given else { return Ok(None) };
@@ -65,10 +75,7 @@ pub fn undo_dir(given: Option<&Path>, to_make: bool) -> Result<Option<PathBuf>, 
 
 /// Refuses whoever may not change a data directory, before it is read.
 pub fn as_owner(target: &Path) -> Result<(), Failure> {
-    let meta = target
-        .metadata()
-        .map_err(|error| Failure::new(exit::INPUT, format!("{}: {error}", words::path(target))))?;
-    owned(rustix::process::geteuid().as_raw(), meta.uid(), target).map_err(|trouble| before(&trouble))
+    RealDisk::new().as_owner(target).map_err(|trouble| before(&trouble))
 }
 
 /// How a command ends that did not get to its end: what is the matter, and what can be done now.

@@ -128,7 +128,7 @@ pub fn view(args: &ViewArgs, console: &Console) -> Result<u8, Failure> {
     let unreadable = |error: &dyn std::fmt::Display| {
         Failure::new(exit::INPUT, format!("{}: {error}", words::path(&args.file)))
     };
-    let json = std::fs::read(&args.file).map_err(|error| unreadable(&error))?;
+    let json = std::fs::read(&args.file).map_err(|error| unreadable(&words::io(&error)))?;
     let plan = serde_json::from_slice(&json).is_ok_and(|looked: Looked| looked.entries.is_some());
     let what = if plan {
         What::Plan(Box::new(load(&args.file).map_err(|error| unreadable(&error))?))

@@ -1,17 +1,15 @@
 //! `forkpoint undo`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::console::Console;
 use super::exit::{self, Failure};
-use super::rewinding::{absolute, as_owner, before, changing, confirm, failed, undo_dir};
-use crate::pg::control::DbState;
-use crate::report::words;
+use super::rewinding::{absolute, as_owner, before, changing, confirm, failed, not_ready, undo_dir};
+use crate::report::{question, words};
 use crate::rewind::quiet::{self, quiet};
-use crate::rewind::{RealDisk, discard, status, undo};
-use crate::source::datadir::DataDir;
+use crate::rewind::{RealDisk, discard, ready_to_undo, undo};
 
 /// Arguments of `forkpoint undo`.
 #[derive(Debug, Args)]
@@ -47,18 +45,17 @@ pub fn run(args: &UndoArgs, console: &Console) -> Result<u8, Failure> {
         console.note(&format!("{} is removed", words::path(&store)));
         return Ok(exit::DONE);
     }
-    let found = status(&target, undo_dir.as_deref(), &disk).map_err(|e| before(&e))?;
-    if found.rewind.is_some_and(|rewind| rewind.drops_work) {
-        settle(&target, &disk, console)?;
-        if !args.yes {
-            let lines = [format!(
-                "A server has worked on {} since the rewind. All that it did since then goes away, its log files in that \
-                 directory too.",
-                words::path(&target)
-            )];
-            let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            confirm(&lines, &name, "Say with --yes that it may go.")?;
-        }
+    let watch = || {
+        let seconds = quiet::WATCH.as_secs();
+        console.note(&format!("the server was not shut down: watching the directory for {seconds} s"));
+        console.watch(|progress| quiet(&disk, &target, quiet::WATCH, progress))
+    };
+    let drops = ready_to_undo((&target, undo_dir.as_deref()), &disk, watch)
+        .map_err(|why| not_ready(why, &target, ""))?;
+    if drops && !args.yes {
+        let lines = [question::drops_work(&target)];
+        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        confirm(&lines, &name, "Say with --yes that it may go.")?;
     }
     changing();
     let result = console.watch(|progress| undo(&target, undo_dir.as_deref(), &disk, progress));
@@ -69,27 +66,4 @@ pub fn run(args: &UndoArgs, console: &Console) -> Result<u8, Failure> {
         words::path(&store)
     ));
     Ok(exit::DONE)
-}
-
-/// A server that was not shut down may run on another machine with the same storage.
-fn settle(target: &Path, disk: &RealDisk, console: &Console) -> Result<(), Failure> {
-    let control = DataDir::open(target).ok().and_then(|dir| dir.control().ok());
-    if control
-        .is_some_and(|(control, _)| matches!(control.state, DbState::ShutDown | DbState::ShutDownInRecovery))
-    {
-        return Ok(());
-    }
-    let seconds = quiet::WATCH.as_secs();
-    console.note(&format!("the server was not shut down: watching the directory for {seconds} s"));
-    let still =
-        console.watch(|progress| quiet(disk, target, quiet::WATCH, progress)).map_err(|e| before(&e))?;
-    if still {
-        return Ok(());
-    }
-    let text = format!(
-        "the control file or WAL of {} changed while it was watched: a server runs on it, perhaps on another machine. Stop \
-         it first.",
-        words::path(target)
-    );
-    Err(Failure::new(exit::REFUSED, text))
 }

@@ -43,6 +43,15 @@ pub fn not_quiet(target: &Path) -> String {
     )
 }
 
+/// What undo throws away where a server has worked on the result.
+pub fn drops_work(target: &Path) -> String {
+    format!(
+        "A server has worked on {} since the rewind. All that it did since then goes away, its log files in that directory \
+         too.",
+        words::path(target)
+    )
+}
+
 /// The undo store does not fit.
 pub fn no_room(lack: &Lack) -> String {
     format!(

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,7 +18,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::checks::owned;
 use super::disk::{Access, At, Disk, DiskFile, Kind, Meta, Root, Stamp, User, Xattrs};
+use super::error::{Doing, Trouble};
 use crate::source::datadir::Identity;
 use crate::source::processes;
 
@@ -68,6 +70,15 @@ impl AsFd for Directory {
 }
 
 impl RealDisk {
+    /// Refuses root and everyone but the owner of a data directory, before anything of it is read.
+    ///
+    /// # Errors
+    /// Whoever runs this may not, or the directory cannot be looked at.
+    pub fn as_owner(&self, target: &Path) -> Result<(), Trouble> {
+        let meta = target.metadata().doing("could not be looked at", target)?;
+        owned(self.user().uid, meta.uid(), target)
+    }
+
     /// Without roots yet.
     pub fn new() -> Self {
         Self::default()

@@ -8,7 +8,9 @@ use crate::plan::{self, Plan, PlanError};
 use crate::report::{dto, json, question, words};
 use crate::rewind::quiet::{self, quiet};
 use crate::rewind::room::lacking;
-use crate::rewind::{self, Failed, Going, Options, Outcome, RealDisk, State, Trouble, status};
+use crate::rewind::{
+    self, Failed, Going, NotReady, Options, Outcome, RealDisk, State, Trouble, ready, ready_to_undo, status,
+};
 use crate::scan::progress::{Phase, Progress};
 
 /// What is to be carried out, confirmed by the user.
@@ -90,22 +92,7 @@ impl Executor for RealExecutor {
     }
 
     fn refuses(&self, target: &Path) -> Option<String> {
-        let user = rustix::process::geteuid();
-        if user.is_root() {
-            return Some(
-                "root carries nothing out: files that are made have to belong to the server's user; start this as the owner \
-                 of the data directory"
-                    .into(),
-            );
-        }
-        let owner = rustix::fs::stat(target).ok()?.st_uid;
-        (owner != user.as_raw()).then(|| {
-            format!(
-                "{} belongs to the user with number {owner}, this program runs as number {}; start it as the owner",
-                words::path(target),
-                user.as_raw()
-            )
-        })
+        RealDisk::new().as_owner(target).err().map(|why| why.to_string())
     }
 }
 
@@ -118,22 +105,10 @@ impl RealExecutor {
         progress: &Progress,
     ) -> Result<Vec<String>, String> {
         let (target, source) = (plan.target.path.as_path(), plan.source.path.as_path());
-        let made = plan::make((target, source), &plan.options, self.threads, progress);
-        let (diagnosis, made) = made.map_err(|error| match error {
-            PlanError::NotNeeded { line, .. } => {
-                format!("The plan does not fit any more: nothing has to be rewound. {line}")
-            }
-            PlanError::Cancelled | PlanError::Diagnose(DiagnoseError::Cancelled) => STOPPED.to_owned(),
-            other => other.to_string(),
-        })?;
-        if let Some(what) = question::changed(plan, &made) {
-            return Err(format!(
-                "The plan, made anew, is another one; nothing was changed. {what} Open this again and look at the new one."
-            ));
-        }
-        if let Some(check) = made.refusals().next() {
-            return Err(format!("{} {}", check.what, check.advice));
-        }
+        let make = || plan::make((target, source), &plan.options, self.threads, progress);
+        let differs = |made: &Plan| question::changed(plan, made);
+        let (diagnosis, made) =
+            ready((target, self.store()), disk, make, differs).map_err(|why| not_ready(why, target))?;
         if let Some(lack) = lacking(&made, target, &BTreeMap::new()).filter(|_| self.undo_dir.is_none()) {
             return Err(format!(
                 "{} Make room, or give a directory on another filesystem for the undo store with --undo-dir.",
@@ -167,6 +142,7 @@ impl RealExecutor {
     }
 
     fn resume(&self, target: &Path, disk: &RealDisk, progress: &Progress) -> Result<Vec<String>, String> {
+        disk.as_owner(target).map_err(|trouble| trouble.to_string())?;
         let going = Going { threads: self.threads, ..Going::default() };
         let outcome = rewind::resume(target, self.store(), &going, disk, progress);
         let outcome = outcome.map_err(|failed| self.ended(&failed, target, disk))?;
@@ -174,6 +150,11 @@ impl RealExecutor {
     }
 
     fn undo(&self, target: &Path, disk: &RealDisk, progress: &Progress) -> Result<Vec<String>, String> {
+        let watch = || {
+            progress.begin(Phase::Watching, 0);
+            quiet(disk, target, quiet::WATCH, progress)
+        };
+        ready_to_undo((target, self.store()), disk, watch).map_err(|why| not_ready(why, target))?;
         let undone = rewind::undo(target, self.store(), disk, progress);
         let store = undone.map_err(|failed| self.ended(&failed, target, disk))?;
         let shown = words::path(target);
@@ -202,6 +183,21 @@ impl RealExecutor {
                 format!("{}. {} is half-way.", trouble.to_string().trim_end_matches('.'), words::path(target))
             }
         }
+    }
+}
+
+/// Why nothing was begun.
+fn not_ready(why: NotReady, target: &Path) -> String {
+    match why {
+        NotReady::Trouble(Trouble::Cancelled)
+        | NotReady::Plan(PlanError::Cancelled | PlanError::Diagnose(DiagnoseError::Cancelled)) => {
+            STOPPED.to_owned()
+        }
+        NotReady::Busy => question::not_quiet(target),
+        why @ NotReady::Another(_) => {
+            format!("{why} Open this again and look at the new one. Nothing was changed.")
+        }
+        why => format!("{}. Nothing was changed.", why.to_string().trim_end_matches('.')),
     }
 }
 

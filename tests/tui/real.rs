@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use forkpoint::diagnosis::engine::{Options, Phase, Progress};
+use forkpoint::plan;
 use forkpoint::tui::executor::{Command, Ended, Executor, RealExecutor};
 use forkpoint::tui::start::What;
 
@@ -215,6 +216,9 @@ fn journey(place: &Path) {
     let target = place.join("target");
     let before = tree(&target);
     let source = tree(&place.join("source"));
+    let plan =
+        plan::make((&target, &place.join("source")), &plan::PlanOptions::default(), 1, &Progress::default());
+    let plan = Box::new(plan.unwrap().1);
     let mut robot = open(place, false);
     robot.shows("The target can be rewound: 22 committed transactions lost");
     // preview changes nothing, and neither does a wrong word
@@ -260,6 +264,7 @@ fn journey(place: &Path) {
     });
     assert!(halfway);
     assert!(!target.join("global/pg_control").exists());
+    half_way(place, &Command::Apply { plan, stopped: false });
 
     // another screen offers it at once
     let mut robot = open(place, false);
@@ -270,6 +275,26 @@ fn journey(place: &Path) {
     same_content(&tree(&target), &rewound);
     robot.keys("Utarget<Enter>").shows("is what it was before the rewind");
     assert_same(&tree(&target), &before);
+}
+
+/// Whatever reaches the executor, it says what is the matter before it reads a plan's directories: as forkpoint apply.
+fn half_way(place: &Path, command: &Command) {
+    let real = RealExecutor { threads: 1, undo_dir: Some(place.to_owned()) };
+    let before = tree(&place.join("target"));
+    let told = |text: &str| {
+        let ended = real.execute(command, &Progress::default());
+        assert!(!ended.done && ended.lines[0].contains(text), "{text:?}: {:?}", ended.lines);
+    };
+    told("an earlier rewind is half-way");
+    // its store is not to be found
+    let store = place.join(forkpoint::rewind::store_name(&place.join("target")));
+    let elsewhere = place.join("elsewhere");
+    fs::rename(&store, &elsewhere).unwrap();
+    told("undo store");
+    let mut robot = open(place, false);
+    robot.keys("X").shows("undo store").keys("target<Enter>");
+    fs::rename(&elsewhere, &store).unwrap();
+    assert_same(&tree(&place.join("target")), &before);
 }
 
 /// Opened after it, all views say who rewound it and how it is put back.

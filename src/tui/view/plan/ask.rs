@@ -57,9 +57,12 @@ pub fn resume(view: &PlanView, context: &mut Context<'_>) {
 pub fn undo(view: &PlanView, context: &mut Context<'_>) {
     let Some(standing) = view.standing() else { return };
     let target = &standing.target;
-    let lines = vec![format!(
+    let mut lines = vec![format!(
         "{} is put back to what it was before the rewind: its own files, WAL and rows, not the source's.",
         words::path(target)
     )];
+    if standing.report.rewind.as_ref().is_some_and(|rewind| rewind.undo_drops_work) {
+        lines.push(question::drops_work(target));
+    }
     context.ask(Ask { lines, word: word(target), command: Command::Undo(target.clone()), then: None });
 }
