@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::cluster::{Cluster, Mode};
 use common::{Server, other_user};
@@ -81,6 +82,11 @@ struct Pair {
 
 impl Pair {
     fn new(server: &Server) -> Self {
+        Self::stopped(server, Mode::Fast)
+    }
+
+    /// `how` the old primary was stopped.
+    fn stopped(server: &Server, how: Mode) -> Self {
         let old = Cluster::init(server, &[]);
         for name in ["space", "dropped"] {
             fs::create_dir(old.dir().join(name)).unwrap();
@@ -105,7 +111,7 @@ impl Pair {
         // blocks that the old primary did not touch arrive by replay
         new.sql("UPDATE quiet SET b = 'kept'; UPDATE s SET b = 'kept' WHERE a % 3 = 0; DROP TABLE d");
         new.sql("CREATE TABLE only_new (x int)");
-        old.stop(Mode::Fast);
+        old.stop(how);
         new.stop(Mode::Fast);
         let program = old.dir().join("forkpoint");
         let output = Command::new("cp").arg(env!("CARGO_BIN_EXE_forkpoint")).arg(&program).output().unwrap();
@@ -113,13 +119,17 @@ impl Pair {
         Self { old, new }
     }
 
-    fn run(&self, args: &[&str]) -> (Option<i32>, String) {
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(self.old.dir().join("forkpoint"));
         command.args(args).current_dir(self.old.dir()).stdin(Stdio::null()).env("TZ", "UTC");
         if let Some((uid, gid)) = other_user() {
             command.uid(uid).gid(gid);
         }
-        let output = command.output().unwrap();
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> (Option<i32>, String) {
+        let output = self.command(args).output().unwrap();
         let text =
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.code(), text)
@@ -236,26 +246,8 @@ fn used(path: &Path) -> u64 {
     (space.f_blocks - space.f_bfree) * space.f_frsize
 }
 
-#[test]
-fn a_clone_that_shares_blocks() {
-    let test = "a_clone_that_shares_blocks";
-    let Some(server) = server(test) else { return };
-    if let Some(kind) = std::env::var_os(CHILD) {
-        let pair = there_and_back(&server, "clone");
-        // by itself, where it can be had
-        let before = used(pair.old.dir());
-        let text = pair.rewind("auto");
-        assert!(text.contains("also after a server has started"), "{text}");
-        let manifest = fs::read(pair.old.dir().join("data.forkpoint/manifest.json")).unwrap();
-        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
-        assert_eq!(manifest["clone"]["how"], "reflink");
-        let size: u64 = tree(&[pair.old.pgdata()]).values().map(|s| s.content.len() as u64).sum();
-        let grown = used(pair.old.dir()).saturating_sub(before);
-        assert!(grown < size / 2, "{grown} bytes more for a clone of {size}");
-        let kind = kind.to_string_lossy();
-        say(&format!("{test}: {kind}: PostgreSQL {}: {size} bytes cloned, {grown} more used", server.major));
-        return;
-    }
+/// Runs a test again on each filesystem that clones and that can be made here.
+fn where_files_are_cloned(test: &str) {
     let mut ran = 0;
     for kind in ["xfs", "btrfs"] {
         let Some(mounted) = Mounted::new(kind) else { continue };
@@ -276,17 +268,137 @@ fn a_clone_that_shares_blocks() {
     }
 }
 
+/// Crash recovery by a server changes the target before there is a plan: what undo leads back to.
+fn recovered_and_undone(server: &Server, clones: bool) {
+    let pair = Pair::stopped(server, Mode::Immediate);
+    let (old, source) = (&pair.old, pair.new.pgdata());
+    let before = tree(&pair.roots());
+    let bin = server.bin.to_str().unwrap();
+    let rewind = ["rewind", "-D", "data", "--source-pgdata", source.to_str().unwrap(), "--bindir", bin];
+    let text = pair.ends(&rewind, 0);
+    let waiting = old.dir().join("data.forkpoint.recovery");
+    assert!(!waiting.exists(), "{text}");
+    let kept = if clones { "is kept as a clone" } else { "undo will return only to the state after it" };
+    assert!(text.contains(kept), "{text}");
+    pair.ends(&["undo", "data"], 0);
+    let now = tree(&pair.roots());
+    if !clones {
+        let state =
+            |tree: &BTreeMap<PathBuf, Seen>| tree[&old.pgdata().join("global/pg_control")].content[16];
+        // in production; shut down
+        assert_eq!((state(&before), state(&now)), (6, 1));
+        return;
+    }
+    assert_same(&now, &before, "undone to before the recovery");
+    // killed on the way there and on the way back
+    let mut halfway = [0, 0];
+    for round in 0..12u32 {
+        let there = round % 2 == 0;
+        if !there {
+            pair.ends(&rewind, 0);
+        }
+        let start = Instant::now();
+        let mut child = pair.command(if there { &rewind } else { &["undo", "data"] });
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let aside = old.pgdata().join("global/pg_control.forkpoint");
+        let begun = || if there { aside.exists() } else { !old.pgdata().join("global/pg_control").exists() };
+        while !begun() && child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(30) {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(u64::from(round * round / 4)));
+        let _ = child.kill();
+        child.wait().unwrap();
+        let json = pair.ends(&["status", "data", "--format", "json"], 0);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let state = json["state"].as_str().unwrap();
+        halfway[usize::from(there)] += u32::from(matches!(state, "in_progress" | "undoing"));
+        if state != "undone" {
+            pair.ends(&["undo", "data"], 0);
+        }
+        assert_same(&tree(&pair.roots()), &before, &format!("round {round}, killed while {state}"));
+    }
+    assert!(halfway[0] > 0 && halfway[1] > 0, "{halfway:?} times half-way: a poor test");
+    // once more, with work of a server on the result
+    pair.ends(&rewind, 0);
+    pair.new.start();
+    old.follow(&pair.new);
+    old.start();
+    old.wait_for(&pair.new);
+    old.stop(Mode::Fast);
+    pair.new.stop(Mode::Fast);
+    pair.ends(&["undo", "data", "--yes"], 0);
+    assert_same(&tree(&pair.roots()), &before, "undone after a server has used it");
+    old.start();
+    assert_eq!(old.sql("SELECT count(*) FROM t WHERE b = 'lost'"), "1000");
+    old.stop(Mode::Fast);
+    // recovered by now, and not to be rewound: a clone of that is of no use
+    let crashed = old.pgdata();
+    let same = old.copy();
+    fs::rename(same.pgdata(), old.dir().join("same")).unwrap();
+    old.start();
+    old.sql("CREATE TABLE again (a int)");
+    old.stop(Mode::Immediate);
+    let (status, text) = pair.run(&["rewind", "-D", "data", "--source-pgdata", "same", "--bindir", bin]);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("no rewind required") && !waiting.exists(), "{}: {text}", crashed.display());
+}
+
+#[test]
+fn before_crash_recovery() {
+    let test = "before_crash_recovery";
+    let Some(server) = server(test) else { return };
+    if let Some(kind) = std::env::var_os(CHILD) {
+        recovered_and_undone(&server, true);
+        say(&format!("{test}: {}: undone to before the recovery", kind.to_string_lossy()));
+        return;
+    }
+    if clones_here() {
+        say(&format!(
+            "{test}: the filesystem of the temporary directory clones: the other message was not tried"
+        ));
+    } else {
+        recovered_and_undone(&server, false);
+    }
+    where_files_are_cloned(test);
+}
+
+/// Whether the filesystem of the temporary directory clones.
+fn clones_here() -> bool {
+    let place = common::scratch();
+    let (from, to) = (place.path().join("from"), place.path().join("to"));
+    fs::write(&from, vec![7; 65536]).unwrap();
+    let output = Command::new("cp").arg("--reflink=always").args([from, to]).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_clone_that_shares_blocks() {
+    let test = "a_clone_that_shares_blocks";
+    let Some(server) = server(test) else { return };
+    if let Some(kind) = std::env::var_os(CHILD) {
+        let pair = there_and_back(&server, "clone");
+        // by itself, where it can be had
+        let before = used(pair.old.dir());
+        let text = pair.rewind("auto");
+        assert!(text.contains("also after a server has started"), "{text}");
+        let manifest = fs::read(pair.old.dir().join("data.forkpoint/manifest.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        assert_eq!(manifest["clone"]["how"], "reflink");
+        let size: u64 = tree(&[pair.old.pgdata()]).values().map(|s| s.content.len() as u64).sum();
+        let grown = used(pair.old.dir()).saturating_sub(before);
+        assert!(grown < size / 2, "{grown} bytes more for a clone of {size}");
+        let kind = kind.to_string_lossy();
+        say(&format!("{test}: {kind}: PostgreSQL {}: {size} bytes cloned, {grown} more used", server.major));
+        return;
+    }
+    where_files_are_cloned(test);
+}
+
 #[test]
 fn what_cannot_be_cloned_is_told() {
     let Some(server) = server("what_cannot_be_cloned_is_told") else { return };
     let pair = Pair::new(&server);
-    let probe = pair.old.dir().join("probe");
-    let clones = Command::new("cp")
-        .args(["--reflink=always"])
-        .args([pair.old.pgdata().join("PG_VERSION"), probe])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if clones {
+    if clones_here() {
         say("what_cannot_be_cloned_is_told: skipped: the filesystem of the temporary directory clones");
         return;
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::diagnosis::Diagnosis;
 use crate::plan::Plan;
 use crate::report::{dto, json};
-use crate::rewind::{self, Begun, Failed, Going, RealDisk, State, SyncMethod, Trouble};
+use crate::rewind::{self, Begun, Failed, Going, RealDisk, State, SyncMethod, Trouble, early};
 use crate::scan::progress::Progress;
 
 use super::listing;
@@ -135,6 +135,56 @@ const fn sync_of(options: &Options) -> SyncMethod {
     }
 }
 
+/// Keeps the target as it is before crash recovery writes into it, where the filesystem can clone, and says what undo will
+/// lead back to. Gives the clone.
+///
+/// # Errors
+/// It was stopped.
+pub fn before_recovery(
+    target: &Path,
+    options: &Options,
+    progress: &Progress,
+    log: &mut Log<'_>,
+) -> Result<Option<PathBuf>, Ended> {
+    if options.no_undo {
+        return Ok(None);
+    }
+    let place = target.canonicalize().unwrap_or_else(|_| target.to_owned());
+    let undo_dir = undo_dir(options);
+    let made = early::before_recovery(&place, undo_dir.as_deref(), threads(), &RealDisk::new(), progress);
+    match made {
+        Ok(Some(clone)) => {
+            log.note(&format!(
+                "crash recovery writes into the target; as it is before that, it is kept as a clone in \"{}\"",
+                clone.display()
+            ));
+            Ok(Some(clone))
+        }
+        Err(Trouble::Cancelled) => Err(INTERRUPTED),
+        Ok(None) | Err(_) => {
+            let why = match &made {
+                Err(trouble) => trouble.to_string(),
+                _ => "the filesystem of the target cannot clone it beside itself".to_owned(),
+            };
+            log.note(&format!(
+                "crash recovery writes into the target before anything is kept ({}): undo will return only to the state \
+                 after it",
+                why.trim_end_matches('.')
+            ));
+            Ok(None)
+        }
+    }
+}
+
+/// There is nothing to undo: the target was recovered, as a server does it at every start after a crash.
+pub fn not_needed(early: Option<&Path>, log: &mut Log<'_>) {
+    if let Some(path) = early
+        && let Err(error) = early::discard(&RealDisk::new(), path)
+    {
+        log.note(&format!("{error}. It is of no use any more"));
+    }
+}
+
 /// Carries the plan out; `shown`: with progress out of so many bytes.
 ///
 /// # Errors
@@ -143,7 +193,7 @@ pub fn out(
     diagnosis: &Diagnosis,
     plan: &Plan,
     options: &Options,
-    shown: Option<u64>,
+    (early, shown): (Option<PathBuf>, Option<u64>),
     progress: &Progress,
     log: &mut Log<'_>,
 ) -> Result<(), Ended> {
@@ -156,6 +206,7 @@ pub fn out(
         sync: sync_of(options),
         threads: threads(),
         replace_finished: true,
+        early,
         report: Some(report),
         ..rewind::Options::default()
     };

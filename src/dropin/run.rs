@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use tempfile::TempDir;
@@ -37,6 +37,8 @@ struct Sides<'a> {
     ours: Control,
     theirs: Control,
     restore: Option<String>,
+    /// The target as it was before crash recovery.
+    early: Option<PathBuf>,
 }
 
 /// What pg_rewind finds out before it looks at files.
@@ -76,6 +78,7 @@ pub fn run(options: &Options, threads: usize, progress: &Progress, log: &mut Log
     let restore =
         if options.restore_target_wal { Some(find(log)?.restore_command(target, log)?) } else { None };
     let mut ours = control::read(target, major, log)?;
+    let mut early = None;
     if !options.no_ensure_shutdown && ours.unclean() {
         let server = find(log)?;
         server.announce(log);
@@ -83,17 +86,17 @@ pub fn run(options: &Options, threads: usize, progress: &Progress, log: &mut Log
             let theirs = quiet(major, |log| control::read(source, major, log));
             if let Ok(theirs) = theirs {
                 let restore = restore.clone();
-                Sides { options, target, source, major, ours, theirs, restore }
+                Sides { options, target, source, major, ours, theirs, restore, early: None }
                     .before_recovery(progress, log)?;
             }
-            log.note("crash recovery writes into the target before anything is kept for an undo");
+            early = carry::before_recovery(target, options, progress, log)?;
             server.recover(target, log)?;
             ours = control::read(target, major, log)?;
         }
     }
     let theirs = control::read(source, major, log)?;
     control::check(&ours, &theirs, log)?;
-    let sides = Sides { options, target, source, major, ours, theirs, restore };
+    let sides = Sides { options, target, source, major, ours, theirs, restore, early };
     let Some(position) = sides.position(log)? else {
         return sides.nothing_to_do(threads, progress, log);
     };
@@ -230,6 +233,7 @@ impl Sides<'_> {
     fn nothing_to_do(&self, threads: usize, progress: &Progress, log: &mut Log<'_>) -> Result<(), Ended> {
         let diagnosis = self.diagnose(threads, progress, log)?;
         refuse(sound::twins(&diagnosis.facts).as_slice(), self, log)?;
+        carry::not_needed(self.early.as_deref(), log);
         log.info("no rewind required");
         Ok(())
     }
@@ -303,7 +307,7 @@ impl Sides<'_> {
         if !self.options.dry_run {
             let scratch = self.fetch(&fetched, &mut plan, log)?;
             let shown = self.options.progress.then_some(fetch);
-            carry::out(diagnosis, &plan, self.options, shown, progress, log)?;
+            carry::out(diagnosis, &plan, self.options, (self.early.clone(), shown), progress, log)?;
             drop(scratch);
         }
         if self.options.progress {

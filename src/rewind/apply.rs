@@ -11,6 +11,7 @@ use super::clone::{self, Keep};
 use super::control;
 use super::copy::Checks;
 use super::disk::{At, Disk, Root, absent_is_none, exists};
+use super::early;
 use super::error::{Doing, Failed, Trouble, refuse};
 use super::fetched;
 use super::hash;
@@ -67,6 +68,8 @@ pub struct Options {
     pub target_is_stopped: bool,
     /// Refuse where a filesystem has not the room that the rewind needs.
     pub check_room: bool,
+    /// A clone of the target that was made before a server recovered it.
+    pub early: Option<PathBuf>,
     /// The report, as JSON, for the store.
     pub report: Option<Vec<u8>>,
     /// How much is done between two records of the journal.
@@ -85,6 +88,7 @@ impl Default for Options {
             replace_finished: false,
             target_is_stopped: false,
             check_room: true,
+            early: None,
             report: None,
             limits: Limits::default(),
         }
@@ -211,6 +215,10 @@ fn begin(
     };
     let text = serde_json::to_vec(plan)
         .map_err(|e| Trouble::Store { path: parent_path.join(&name), what: e.to_string() })?;
+    let early = match options.early.as_deref().filter(|_| options.undo) {
+        Some(path) => Some(early::open(disk, path, &target)?),
+        None => None,
+    };
     let contents = Contents {
         manifest,
         plan: &text,
@@ -218,13 +226,21 @@ fn begin(
         control: &control,
         begin,
         keep: options.keep,
+        early: early.as_ref(),
         threads: options.threads,
         progress,
     };
     let store = Store::create(disk, (parent, &parent_path), &name, &target, &contents)?;
     if let Err(trouble) = fetched::bring(disk, plan, &ops, &store, progress) {
+        if let Some(early) = &early {
+            early.move_back(disk, store.root)?;
+        }
         store.remove(disk)?;
         return Err(trouble);
+    }
+    if let Some(early) = early {
+        // empty by now: what cannot be cleared away is no reason to stop
+        let _ = early.clear(disk);
     }
     let place = PlanPath::from(store.path.as_path());
     let pointer = Pointer { format: FORMAT, operation, store: place, identity };

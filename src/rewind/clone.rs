@@ -16,6 +16,7 @@ use super::disk::{
     Access, At, Disk, DiskFile, Kind, Meta, Root, absent_is_none, exists, read_full_at, read_small, sync_dir,
     write_all_at,
 };
+use super::early::Early;
 use super::error::{Doing, Trouble};
 use super::hash;
 use super::journal::Attributes;
@@ -73,6 +74,9 @@ pub struct Note {
     pub sha256: String,
     /// Links whose directories are cloned into the store itself, into [`part`] 0, 1, ….
     pub parts: Vec<PlanPath>,
+    /// It was made before a server recovered the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early: Option<Early>,
 }
 
 /// The name in the store of the clone of what is behind a link.
@@ -124,7 +128,7 @@ impl Places {
     }
 
     /// What lies at a path, or below a link.
-    fn at<'a>(&self, path: &'a Path) -> At<'a> {
+    pub fn at<'a>(&self, path: &'a Path) -> At<'a> {
         for (link, root, _) in &self.annexes {
             if let Ok(rest) = path.strip_prefix(link)
                 && !rest.as_os_str().is_empty()
@@ -630,8 +634,11 @@ impl Return<'_> {
         Ok(true)
     }
 
-    /// What the rewind moved into the store, if it can be renamed back.
+    /// What the rewind moved into the store, if it can be renamed back. After a recovery that is not what was there.
     fn moved<'b>(&self, path: &'b Path, kind: Kind) -> Result<Option<At<'b>>, Trouble> {
+        if self.store.early().is_some() {
+            return Ok(None);
+        }
         let Some(moved) = self.store.find_moved(self.disk, path)? else { return Ok(None) };
         let meta = self.disk.metadata(moved).doing("could not be looked at", path)?;
         let root = self.target.entry(path).root;

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::disk::{Access, At, Disk, Root, absent_is_none, exists, read_small, sync_dir, write_all_at};
+use super::early::Early;
 use super::error::{Doing, Trouble, refuse};
 use super::hash;
 use super::journal::{Attributes, Begin};
@@ -121,6 +122,9 @@ pub fn put_new(disk: &dyn Disk, target: &Side, store: &Store, bytes: &[u8]) -> R
 
 /// Refuses where what [`put_back`] would put there is not what was kept.
 pub fn kept(disk: &dyn Disk, target: &Side, store: &Store) -> Result<(), Trouble> {
+    if let Some(early) = store.early() {
+        return cloned(disk, store, early).map(|_| ());
+    }
     let expected = &store.journal.begin.control_sha256;
     let aside = At::new(target.root, ASIDE);
     let (what, at) = if there(disk, target, ASIDE)? {
@@ -145,6 +149,18 @@ pub fn kept(disk: &dyn Disk, target: &Side, store: &Store) -> Result<(), Trouble
     Err(Trouble::Store { path: store.path.clone(), what })
 }
 
+/// The one that was there before a server recovered the target: it stays in the clone.
+fn cloned(disk: &dyn Disk, store: &Store, early: &Early) -> Result<Vec<u8>, Trouble> {
+    let places = store.clone_places(disk)?;
+    let what = store.path.join("clone").join(CONTROL);
+    let bytes = read_small(disk, places.at(Path::new(CONTROL)), LIMIT).doing("could not be read", &what)?;
+    if hash::of(&bytes) == early.control_sha256 {
+        return Ok(bytes);
+    }
+    let what = format!("the control file that was kept, {}, is not what it was", what.display());
+    Err(Trouble::Store { path: store.path.clone(), what })
+}
+
 /// Takes the new one away: nothing starts while the way back is gone.
 pub fn take_away(disk: &dyn Disk, target: &Side) -> Result<(), Trouble> {
     unlink(disk, target, CONTROL)?;
@@ -156,30 +172,45 @@ pub fn put_back(disk: &dyn Disk, target: &Side, store: &Store) -> Result<(), Tro
     let root = target.root;
     unlink(disk, target, NEW)?;
     let begin = &store.journal.begin;
-    if there(disk, target, ASIDE)? {
+    let (control, global) = match store.early() {
+        Some(early) => (&early.control, &early.global),
+        None => (&begin.control, &begin.global),
+    };
+    if let Some(early) = store.early() {
+        let bytes = cloned(disk, store, early)?;
+        unlink(disk, target, ASIDE)?;
+        if read(disk, root, &target.path)?.as_ref() != Some(&bytes) {
+            place(disk, target, &bytes, control)?;
+        }
+    } else if there(disk, target, ASIDE)? {
         rename(disk, At::new(root, ASIDE), At::new(root, CONTROL))?;
     } else if let Some(moved) = store.find_moved(disk, Path::new(CONTROL))? {
         rename(disk, moved, At::new(root, CONTROL))?;
         sync_dir(disk, moved.parent()).doing("could not be synced", &store.path)?;
     } else if !there(disk, target, CONTROL)? {
-        let full = target.path.join(NEW);
         let bytes = read_small(disk, At::new(store.root, "pg_control"), LIMIT)
             .doing("could not be read", &store.path.join("pg_control"))?;
         if hash::of(&bytes) != begin.control_sha256 {
             let what = "its copy of the control file is damaged".into();
             return Err(Trouble::Store { path: store.path.clone(), what });
         }
-        let file = disk.create(At::new(root, NEW), FILE_MODE).doing("could not be made", &full)?;
-        write_all_at(&*file, &bytes, 0).doing("could not be written", &full)?;
-        like(&*file, &begin.control).doing("its attributes could not be set", &full)?;
-        file.sync().doing("could not be synced", &full)?;
-        rename(disk, At::new(root, NEW), At::new(root, CONTROL))?;
+        place(disk, target, &bytes, control)?;
     }
     let times = |name: &str, attributes: &Attributes| {
         let file = disk.open(At::new(root, name), Access::Read)?;
         file.set_times(attributes.accessed, attributes.modified)?;
         file.sync()
     };
-    times(CONTROL, &begin.control).doing("its times could not be set", &target.path.join(CONTROL))?;
-    times(GLOBAL, &begin.global).doing("its times could not be set", &target.path.join(GLOBAL))
+    times(CONTROL, control).doing("its times could not be set", &target.path.join(CONTROL))?;
+    times(GLOBAL, global).doing("its times could not be set", &target.path.join(GLOBAL))
+}
+
+/// Writes it, and gives it its name.
+fn place(disk: &dyn Disk, target: &Side, bytes: &[u8], attributes: &Attributes) -> Result<(), Trouble> {
+    let (root, full) = (target.root, target.path.join(NEW));
+    let file = disk.create(At::new(root, NEW), FILE_MODE).doing("could not be made", &full)?;
+    write_all_at(&*file, bytes, 0).doing("could not be written", &full)?;
+    like(&*file, attributes).doing("its attributes could not be set", &full)?;
+    file.sync().doing("could not be synced", &full)?;
+    rename(disk, At::new(root, NEW), At::new(root, CONTROL))
 }

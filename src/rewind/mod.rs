@@ -12,6 +12,7 @@ mod clone;
 mod control;
 mod copy;
 pub mod disk;
+pub mod early;
 pub mod error;
 mod fetched;
 mod full;

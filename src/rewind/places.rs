@@ -12,6 +12,8 @@ use crate::plan::path::RelPath;
 
 /// The WAL directory's path.
 const WAL: &str = "pg_wal";
+/// The directory of tablespaces' links.
+const SPACES: &str = "pg_tblspc";
 
 /// One side's directories.
 #[derive(Debug)]
@@ -67,6 +69,24 @@ impl Side {
         }
         for (link, to) in created {
             side.add(disk, link, to)?;
+        }
+        Ok(side)
+    }
+
+    /// Opens a data directory as it is, without a plan that has seen it.
+    pub fn found(disk: &dyn Disk, path: &Path) -> Result<Self, Trouble> {
+        let root = disk.open_root(path).doing("could not be opened", path)?;
+        let mut side = Self { path: path.to_owned(), root, links: Vec::new() };
+        let spaces = absent_is_none(disk.list(At::new(root, SPACES))).doing("could not be listed", path)?;
+        let spaces = spaces.into_iter().flatten().map(|name| Path::new(SPACES).join(name));
+        for link in spaces.chain([PathBuf::from(WAL)]) {
+            let full = path.join(&link);
+            let meta =
+                absent_is_none(disk.metadata(At::new(root, &link))).doing("could not be looked at", &full)?;
+            if meta.is_some_and(|meta| meta.kind == Kind::Symlink) {
+                let to = disk.read_link(At::new(root, &link)).doing("could not be read", &full)?;
+                side.add(disk, &link, &to)?;
+            }
         }
         Ok(side)
     }

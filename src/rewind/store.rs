@@ -13,6 +13,7 @@ use super::clone::{self, How, Keep, Maker, Places};
 use super::disk::{
     Access, At, Disk, DiskFile, Kind, Root, absent_is_none, exists, read_small, sync_dir, write_all_at,
 };
+use super::early::{Early, Waiting};
 use super::error::{Doing, Trouble, refuse};
 use super::journal::{self, Begin, Journal, Record};
 use super::manifest::{self, Annex, Manifest};
@@ -75,6 +76,8 @@ pub struct Contents<'a> {
     pub begin: Begin,
     /// Whether a clone of the target is made.
     pub keep: Keep,
+    /// The clone that was made before a recovery, in place of another.
+    pub early: Option<&'a Waiting>,
     /// Threads that make it.
     pub threads: usize,
     /// Told of it.
@@ -153,7 +156,9 @@ impl Store {
                 }
             }
             let at = (root, path.as_path());
-            manifest.clone = cloned(disk, at, target, &manifest.annexes, contents).inspect_err(|_| {
+            let early = contents.early.map(|early| Ok(Some(early.note.clone())));
+            let made = early.unwrap_or_else(|| cloned(disk, at, target, &manifest.annexes, contents));
+            manifest.clone = made.inspect_err(|_| {
                 // half a clone takes room and is of no use
                 for annex in &manifest.annexes {
                     let _ = remove_directory(disk, annex.path.as_path());
@@ -168,6 +173,9 @@ impl Store {
             file.sync().doing("could not be synced", &path)?;
         }
         drop(files);
+        if let Some(early) = contents.early.filter(|_| manifest.undo) {
+            early.move_into(disk, root)?;
+        }
         sync_dir(disk, At::new(root, "")).doing("could not be synced", &path)?;
         disk.rename(At::new(root, "manifest.json.new"), At::new(root, "manifest.json"))
             .doing("could not be renamed", &path)?;
@@ -278,6 +286,11 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// What the target was before a server recovered it, if it was cloned then.
+    pub fn early(&self) -> Option<&Early> {
+        self.manifest.clone.as_ref()?.early.as_ref()
     }
 
     /// Where the parts of the clone lie.
@@ -442,7 +455,7 @@ fn cloned(
     let how = if share { How::Reflink } else { How::Copy };
     let listing = maker.make(how, &places, &entries, (contents.control, &begin.control))?;
     put(disk, root, path, clone::LISTING, &listing)?;
-    Ok(Some(clone::Note { how, sha256: super::hash::of(&listing), parts: inside }))
+    Ok(Some(clone::Note { how, sha256: super::hash::of(&listing), parts: inside, early: None }))
 }
 
 /// What a link leads to, and the directory above, if a file can be renamed from the one into the other.

@@ -109,6 +109,7 @@ pub fn undo(
             ));
         }
         let by_clone = store.journal.by_clone
+            || store.early().is_some()
             || by_changes(disk, found.root, target, &store.manifest, &store.journal)?.is_some();
         let plan = store.plan(disk)?;
         let created = places::created_links(&plan);
@@ -158,9 +159,8 @@ fn made_by(plan: &Plan) -> Vec<PathBuf> {
 fn end(disk: &dyn Disk, side: &Side, store: &mut Store) -> Result<(), Trouble> {
     control::put_back(disk, side, store)?;
     pointer::remove(disk, side.root, &side.path)?;
-    let begin = &store.journal.begin;
-    set_times(disk, At::new(side.root, ""), &begin.data_directory)
-        .doing("its times could not be set", &side.path)?;
+    let directory = store.early().map_or(&store.journal.begin.data_directory, |early| &early.data_directory);
+    set_times(disk, At::new(side.root, ""), directory).doing("its times could not be set", &side.path)?;
     store.append(&Record::Undone { at: disk.now() })
 }
 
