@@ -32,10 +32,6 @@ use crate::scan::progress::{Phase, Progress};
 /// From so many directories on a call for the whole filesystem is cheaper than one for each.
 const MANY_DIRECTORIES: usize = 8;
 
-/// Largest file, in bytes, that is read only to be hashed before it is moved: any WAL segment of the usual size, and all
-/// that is copied whole but for large relations. A larger one is known by length, time and inode.
-const HASHED: u64 = 64 << 20;
-
 /// How much is done between two records of the journal.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -177,7 +173,7 @@ impl Work<'_> {
             .iter()
             .zip(items)
             .filter_map(|(op, item)| match &mut item.before {
-                Before::Moved(moved) if moved.size <= HASHED => Some(Mutex::new((op, moved))),
+                Before::Moved(moved) => Some(Mutex::new((op, moved))),
                 _ => None,
             })
             .collect();
