@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use common::cluster::{Cluster, Mode};
 use common::{other_user, scratch};
@@ -174,30 +175,34 @@ fn half_way() {
     let place = Place::bundled("basic-18");
     assert!(place.plan());
     let expected = place.said(&place.target);
+    let aside = place.target.join("global/pg_control.forkpoint");
     let mut halfway = 0;
-    let start = std::time::Instant::now();
-    place.ends(&["apply", "plan.json", "--yes", "-q", "--undo=changes"], 0);
-    let whole = start.elapsed();
-    place.ends(&["undo", place.target.to_str().unwrap(), "-q"], 0);
-    for n in 0..20u32 {
+    for n in 0..20u64 {
         let mut child = place.command(&["apply", "plan.json", "--yes", "-q", "--undo=changes"]);
         let mut child = child.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(whole.mul_f64(0.4 + f64::from(n) / 32.0));
+        // from then on until it is finished it is half-way
+        while !aside.exists() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(3 * n));
         let _ = child.kill();
         let killed = child.wait().unwrap().signal() == Some(9);
-        let state = place.ends(&["status", place.target.to_str().unwrap(), "--format", "json"], 0);
-        if state.contains("\"none\"") || state.contains("\"undone\"") {
+        let status = place.ends(&["status", place.target.to_str().unwrap(), "--format", "json"], 0);
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        let state = status["state"].as_str().unwrap();
+        if matches!(state, "none" | "undone") {
             continue;
         }
-        if killed && state.contains("\"in_progress\"") {
+        if killed && state == "in_progress" {
             halfway += 1;
         }
         assert_same(&place.said(&place.store()), &expected, &format!("killed after {n}: {state}"));
         place.ends(&["undo", place.target.to_str().unwrap(), "-q"], 0);
-        if halfway >= 3 {
+        if halfway >= 5 {
             break;
         }
     }
+    assert!(halfway > 0, "it was never half-way: a poor test");
     say(&format!("half_way: {halfway} times half-way, told from the store"));
 }
 
