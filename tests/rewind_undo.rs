@@ -589,6 +589,55 @@ fn discarded_on_request_only() {
     assert!(names.iter().all(|n| !n.to_string_lossy().ends_with(".previous")), "{names:?}");
 }
 
+/// A segment of the target that this user may not read is not missing, and one that is cut short behind its last record
+/// serves, as it does for pg_rewind.
+#[test]
+fn a_segment_that_is_closed_or_cut_short() {
+    let pair = Bundled::new("basic-17");
+    let name = "00000001000000000000000F";
+    let segment = pair.at("target/pg_wal").join(name);
+    let mode = |mode| fs::set_permissions(&segment, fs::Permissions::from_mode(mode)).unwrap();
+    let report = || {
+        let text =
+            String::from_utf8(pair.run(&["report", "target", "source", "--format", "json"]).stdout).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        (json["verdict"]["line"].as_str().unwrap().to_owned(), text)
+    };
+    mode(0);
+    let (first, text) = report();
+    assert!(first.contains("cannot be read") && first.contains("Permission denied"), "{first}");
+    assert!(!first.contains("missing") && !first.contains("re-clone"), "{first}");
+    assert!(text.contains(&format!("Make readable for the user who asks: target/pg_wal/{name}")), "{text}");
+    let text = pair.ends(&["plan", "target", "source", "-o", "plan.json"], 4);
+    assert!(text.contains(name) && text.contains("Permission denied") && text.contains("readable"), "{text}");
+    mode(0o600);
+
+    let whole = fs::metadata(&segment).unwrap().len();
+    fs::File::options().write(true).open(&segment).unwrap().set_len(whole / 2).unwrap();
+    let (first, text) = report();
+    assert!(first.contains("REWIND: ") && first.contains("nothing stands in the way"), "{first}");
+    assert!(!text.contains("FP19"), "{text}");
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+    if let Some(program) =
+        common::installed().iter().find(|s| s.major == "17").and_then(|s| s.program("pg_rewind"))
+    {
+        let mut theirs = Command::new(program);
+        theirs.args(["-n", "-D", "target", "--source-pgdata", "source"]).current_dir(pair.place.path());
+        if let Some((uid, gid)) = other_user() {
+            theirs.uid(uid).gid(gid);
+        }
+        common::assert_success("pg_rewind", &theirs.output().unwrap());
+    } else {
+        say("a_segment_that_is_closed_or_cut_short: pg_rewind of 17 was not asked: it is not installed");
+    }
+    pair.ends(&["apply", "plan.json", "--yes", "--verify=full", "-q"], 0);
+    pair.ends(&["undo", "target", "-q"], 0);
+    // cut before its last record: what was there is missing now
+    fs::File::options().write(true).open(&segment).unwrap().set_len(whole / 4).unwrap();
+    let (first, _) = report();
+    assert!(!first.contains("REWIND: "), "{first}");
+}
+
 /// Changes one byte in the middle of a file and leaves its times as they are. Gives back what was there.
 fn damage(path: &Path) -> Vec<u8> {
     let whole = fs::read(path).unwrap();
@@ -613,6 +662,10 @@ fn damage_in_the_store_is_found_before_anything_is_put_back() {
     let empty = pair.at("target/base/pgsql_tmp");
     fs::create_dir_all(&empty).unwrap();
     common::give_away(&empty);
+    // large, and of the target only, so it is moved as it is
+    let large = pair.at("target/base/5/99999");
+    fs::File::create(&large).unwrap().set_len((64 << 20) + 8192).unwrap();
+    common::give_away(&large);
     let before = pair.original();
     pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
     pair.ends(&["apply", "plan.json", "--yes", "-q"], 0);
@@ -631,6 +684,7 @@ fn damage_in_the_store_is_found_before_anything_is_put_back() {
         overwrite(file, &whole);
     };
     refused(&segment, &name);
+    refused(&store.join("moved/base/5/99999"), "base/5/99999");
     refused(&store.join("pack"), "pack");
     refused(&store.join("moved/global/pg_control"), "pg_control");
     // cut, and gone

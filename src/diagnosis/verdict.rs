@@ -4,12 +4,14 @@ use crate::findings::common::{
     Pair, Way, entry_of, history_name, is_shutdown_checkpoint, plural, segment_name, shell_word,
 };
 use crate::findings::leftovers::{before_switchover, starts_as_standby};
+use crate::findings::wal::make_readable;
 use crate::findings::{Finding, Severity};
 use crate::pg::Major;
 use crate::pg::control::DbState;
 use crate::source::leftovers::Postmaster;
+use crate::source::walset::Rejected;
 
-use crate::facts::{Facts, Loss, NeededSegment, Relation, Unrelated};
+use crate::facts::{Facts, Loss, NeededSegment, Relation, Unrelated, WalNeed};
 
 /// What has to be done for the rejoin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,6 +175,28 @@ impl Case<'_> {
             && !self.same_directory()
             && !self.target_was_promoted()
             && self.only_wal_is_missing(closing)
+    }
+
+    /// Files of all the segments that cannot be had, if they are there and only cannot be read.
+    fn unreadable_segments(&self) -> Vec<&Rejected> {
+        let facts = self.pair.facts;
+        let wal = &facts.wal;
+        let rewinding = self.pair.way == Way::Rewind;
+        let needs = [wal.find_blocks.as_ref().filter(|_| rewinding), wal.follow.as_ref()];
+        let holes: Vec<_> =
+            needs.into_iter().flatten().flat_map(WalNeed::holes).map(|s| (s.timeline, s.segno)).collect();
+        let at = self
+            .pair
+            .divergence()
+            .map(|(lsn, timeline)| (timeline, self.pair.target().segment_size.segno(lsn)));
+        let asked = if holes.is_empty() { at.into_iter().collect() } else { holes };
+        let mut files: Vec<&Rejected> =
+            asked.iter().filter_map(|(timeline, segno)| facts.unreadable(*timeline, *segno)).collect();
+        if files.len() < asked.len() {
+            return Vec::new();
+        }
+        files.dedup_by_key(|f| (f.timeline, f.segno));
+        files
     }
 
     /// Names of the segments that were found nowhere, in order.
@@ -531,6 +555,14 @@ impl Case<'_> {
             [] => String::new(),
         };
         let (verb, them) = if names.len() == 1 { ("is", "it") } else { ("are", "them") };
+        if let [first, ..] = self.unreadable_segments().as_slice() {
+            return format!(
+                "UNDECIDED: {} of WAL that {task} {verb} here and cannot be read{which}: {}; make {them} readable and ask \
+                 again{loss}{blocked}",
+                plural(names.len() as u64, "segment"),
+                first.reason
+            );
+        }
         format!(
             "UNDECIDED: {} of WAL that {task} {verb} missing here{which}; find {them} in an archive, else \
              re-clone{loss}{blocked}",
@@ -546,6 +578,10 @@ impl Case<'_> {
             }
             few => few.join(", "),
         };
+        let closed = self.unreadable_segments();
+        if !closed.is_empty() {
+            return format!("{}. Then ask again.", make_readable(&closed));
+        }
         format!(
             "Look for these segments in the WAL archive, in backups and in the WAL directories of other standbys: \
              {list}{}. Then ask again with --wal-archive DIR for the place where they are.",
@@ -727,7 +763,9 @@ impl Case<'_> {
             Action::Undecided if self.waits_for_wal(action) => {
                 self.fatal(&mut steps);
                 steps.push(self.missing_step());
-                steps.push(format!("Only if they are nowhere: {}", self.clone_step()));
+                if self.unreadable_segments().is_empty() {
+                    steps.push(format!("Only if they are nowhere: {}", self.clone_step()));
+                }
             }
             Action::Undecided => {
                 self.fatal(&mut steps);

@@ -502,7 +502,10 @@ impl Work<'_> {
                 None => "from the divergence to the end of the target's WAL; the last common checkpoint lies before it",
             };
             let path = self.target.path(format, &self.target.set);
-            needs::locate(&path, (from, end.lsn), why.into(), sets, |segno| (true, segno < common_below))
+            let mut need =
+                needs::locate(&path, (from, end.lsn), why.into(), sets, |segno| (true, segno < common_below));
+            needs::short_ones(&mut need, &self.target.set);
+            need
         });
         let follow = theirs.end.as_ref().map(|end| {
             let target_redo = ours.control.checkpoint_copy.redo;

@@ -13,7 +13,7 @@ use crate::source::pages::NewerPages;
 use crate::source::settings::Settings;
 use crate::source::slots::Slot;
 use crate::source::trees::Trees;
-use crate::source::walset::Rejected;
+use crate::source::walset::{Reason, Rejected};
 
 /// Which of the two directories is meant, in pg_rewind's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -349,6 +349,13 @@ impl Facts {
     /// The major of the target (both are of the same, or the relation is `Unrelated`).
     pub fn major(&self) -> Option<Major> {
         self.target.dir.major()
+    }
+
+    /// The file of a segment that is there and could not be read, if there is one: it is not missing.
+    pub fn unreadable(&self, timeline: TimelineId, segno: u64) -> Option<&Rejected> {
+        let of_it = |r: &&Rejected| (r.timeline, r.segno) == (timeline, segno);
+        let rejected = self.target.rejected.iter().chain(&self.source.rejected);
+        rejected.filter(of_it).find(|r| matches!(r.reason, Reason::Unreadable(_)))
     }
 
     /// The target is a standby that received WAL past the divergence and replayed none of it that its files would show:

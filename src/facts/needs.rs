@@ -3,6 +3,7 @@
 use crate::pg::{Lsn, WalName};
 use crate::scan::path::WalPath;
 use crate::source::walset::{Place, WalSet};
+use crate::wal::PAGE_SIZE;
 
 use super::{Checkpoint, NeededSegment, WalNeed};
 
@@ -63,6 +64,21 @@ pub fn locate(
         segments.extend(needed);
     }
     WalNeed { from, to, why, segments }
+}
+
+/// A file of the target's that is cut short serves for reading where all that is needed of it is there, as it does for
+/// pg_rewind.
+pub fn short_ones(need: &mut WalNeed, target: &WalSet) {
+    let size = target.segment_size();
+    for segment in need.segments.iter_mut().filter(|s| s.found.is_empty()) {
+        let start = size.start(segment.segno);
+        let wanted = need.to.min(start.plus(size.bytes())).since(start).next_multiple_of(PAGE_SIZE as u64);
+        let found = target.open_damaged(segment.timeline, segment.segno);
+        if let Some(file) = found.filter(|f| f.place == Place::Own && !f.partial && f.len >= wanted) {
+            segment.on_target = true;
+            segment.found.push(file.path);
+        }
+    }
 }
 
 /// Where replay of the rewound target must start: the oldest of three redo pointers. A target that was a standby has

@@ -12,7 +12,7 @@ mod loss;
 pub mod model;
 mod slots;
 mod timeline;
-mod wal;
+pub mod wal;
 
 pub use codes::{CODES, Code, Provable};
 pub use model::{Evidence, Finding, Severity};

@@ -57,7 +57,9 @@ fn segment_evidence(pair: &Pair<'_>, segment: &NeededSegment) -> Evidence {
         offset: None,
         lsn: Some(start),
         timeline: Some(segment.timeline),
-        value: if segment.found.is_empty() {
+        value: if let Some(file) = unreadable(pair, segment) {
+            format!("{} is there, and {}", file.path.display(), file.reason)
+        } else if segment.found.is_empty() {
             format!("{} was found nowhere", segment.name)
         } else {
             format!(
@@ -69,6 +71,52 @@ fn segment_evidence(pair: &Pair<'_>, segment: &NeededSegment) -> Evidence {
     }
 }
 
+/// The file of a hole that is there and could not be read.
+fn unreadable<'s>(pair: &Pair<'s>, segment: &NeededSegment) -> Option<&'s Rejected> {
+    pair.facts.unreadable(segment.timeline, segment.segno).filter(|_| segment.found.is_empty())
+}
+
+/// What is the matter with segments of a range that cannot be had: sentences. `gone` says where they are not.
+fn what_of(pair: &Pair<'_>, holes: &[&NeededSegment], gone: &str) -> String {
+    let (closed, missing): (Vec<&NeededSegment>, Vec<_>) =
+        holes.iter().copied().partition(|s| unreadable(pair, s).is_some());
+    let mut sentences = Vec::new();
+    let count = |some: &[&NeededSegment]| plural(some.len() as u64, "segment");
+    if !missing.is_empty() {
+        let verb = if missing.len() == 1 { "is" } else { "are" };
+        sentences.push(format!(
+            "{} of it {verb} {gone}: {}.",
+            count(&missing),
+            names(missing.iter().copied())
+        ));
+    }
+    if !closed.is_empty() {
+        let verb = if closed.len() == 1 { "is" } else { "are" };
+        let files = closed.iter().filter_map(|s| unreadable(pair, s));
+        let files = some_of(files.map(|f| format!("{} {}", f.path.display(), f.reason)), 4);
+        sentences.push(format!("{} of it {verb} there and cannot be read: {files}.", count(&closed)));
+    }
+    sentences.join(" ")
+}
+
+/// What to do about them; `gone`: about those that are nowhere.
+fn what_to_do(pair: &Pair<'_>, holes: &[&NeededSegment], gone: &str) -> String {
+    let closed: Vec<_> = holes.iter().filter_map(|s| unreadable(pair, s)).collect();
+    if closed.is_empty() {
+        return gone.to_owned();
+    }
+    let rest = if closed.len() < holes.len() { format!(" {gone}") } else { String::new() };
+    format!("{}, then ask again.{rest}", make_readable(&closed))
+}
+
+/// What to do about files that cannot be read, without a stop.
+pub(crate) fn make_readable(files: &[&Rejected]) -> String {
+    format!(
+        "Make readable for the user who asks: {} (a server's WAL belongs to its user and has the mode 0600, or 0640)",
+        some_of(files.iter().map(|f| shell_word(&f.path)), 4)
+    )
+}
+
 /// FP19.
 fn missing_to_find_blocks(pair: &Pair<'_>) -> Option<Finding> {
     if pair.way != Way::Rewind {
@@ -77,10 +125,11 @@ fn missing_to_find_blocks(pair: &Pair<'_>) -> Option<Finding> {
     let (facts, target) = (pair.facts, pair.target());
     let dir = target.dir.path().join(pair.major.wal_dir());
     let message = |name: &str| {
-        format!(
-            "pg_rewind: error: could not open file \"{}\": No such file or directory",
-            dir.join(name).display()
-        )
+        let path = dir.join(name);
+        let files = facts.target.rejected.iter();
+        let closed = files.into_iter().any(|r| r.path == path && matches!(r.reason, Reason::Unreadable(_)));
+        let why = if closed { "Permission denied" } else { "No such file or directory" };
+        format!("pg_rewind: error: could not open file \"{}\": {why}", path.display())
     };
     let previous = |lsn: Lsn| {
         format!(
@@ -95,6 +144,27 @@ fn missing_to_find_blocks(pair: &Pair<'_>) -> Option<Finding> {
             return None;
         }
         let name = segment_name(target, timeline, divergence);
+        if let Some(file) = target.rejected.iter().find(|r| matches!(r.reason, Reason::Unreadable(_))) {
+            return Some(
+                finding("FP19", Severity::Error)
+                    .title("WAL that pg_rewind has to read cannot be read")
+                    .explain(format!(
+                        "No checkpoint before the divergence at {divergence} was found in the target's WAL: {} is there, \
+                         and {}. Without it nobody can say which blocks the target changed.",
+                        file.path.display(),
+                        file.reason
+                    ))
+                    .proof([Evidence {
+                        path: Some(file.path.clone()),
+                        offset: None,
+                        lsn: Some(target.segment_size.start(file.segno)),
+                        timeline: Some(file.timeline),
+                        value: file.reason.to_string(),
+                    }])
+                    .logs([message(&name), previous(divergence)])
+                    .remedy(format!("{}.", make_readable(std::slice::from_ref(&file)))),
+            );
+        }
         return Some(
             finding("FP19", Severity::Error)
                 .explain(format!(
@@ -151,18 +221,18 @@ fn missing_to_find_blocks(pair: &Pair<'_>) -> Option<Finding> {
     } else {
         finding("FP19", Severity::Error)
             .explain(format!(
-                "To find the changed blocks, the WAL {range} has to be read. {} of it {} found nowhere: {}.",
-                plural(holes.len() as u64, "segment"),
-                if holes.len() == 1 { "was" } else { "were" },
-                names(holes.iter().copied())
+                "To find the changed blocks, the WAL {range} has to be read. {}",
+                what_of(pair, &holes, "nowhere to be found")
             ))
             .proof(holes.iter().take(8).map(|s| segment_evidence(pair, s)))
             .logs(log)
-            .remedy(
+            .remedy(what_to_do(
+                pair,
+                &holes,
                 "Look for these files in archives and in the WAL directories of peers, and give those places with \
                  --wal-archive. If they are gone, copy every file that differs from the stopped source, or clone the \
                  target anew.",
-            )
+            ))
     })
 }
 
@@ -578,20 +648,15 @@ fn missing_to_follow(pair: &Pair<'_>) -> Vec<Finding> {
         };
         let text = if rewinding {
             format!(
-                "After a rewind the target has to replay the source's WAL {range}. {} of it {} found nowhere: {}. \
+                "After a rewind the target has to replay the source's WAL {range}. {} \
                  pg_rewind does not look for that and says \"Done!\"; the target then never gets consistent, or starts \
                  and fails later.",
-                plural(holes.len() as u64, "segment"),
-                if holes.len() == 1 { "was" } else { "were" },
-                names(holes.iter().copied())
+                what_of(pair, &holes, "nowhere to be found")
             )
         } else {
             format!(
-                "To follow, the target needs WAL {range}. {} of it {} neither on the target, nor on the source, nor in \
-                 an archive: {}.",
-                plural(holes.len() as u64, "segment"),
-                if holes.len() == 1 { "is" } else { "are" },
-                names(holes.iter().copied())
+                "To follow, the target needs WAL {range}. {}",
+                what_of(pair, &holes, "neither on the target, nor on the source, nor in an archive")
             )
         };
         found.push(
@@ -599,10 +664,12 @@ fn missing_to_follow(pair: &Pair<'_>) -> Vec<Finding> {
                 .explain(text)
                 .proof(holes.iter().take(8).map(|s| segment_evidence(pair, s)))
                 .logs(log)
-                .remedy(
+                .remedy(what_to_do(
+                    pair,
+                    &holes,
                     "Look for these files in archives and in the WAL directories of peers before anything else is \
                      done, and give those places with --wal-archive. If they are gone, clone the target anew.",
-                ),
+                )),
         );
     }
     let kept = |s: &NeededSegment| s.on_source || (s.on_target && pair.way == Way::Follow);

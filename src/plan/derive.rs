@@ -13,6 +13,7 @@ use crate::pg::Major;
 use crate::pg::control::DbState;
 use crate::scan::progress::Progress;
 use crate::source::trees::Tree;
+use crate::source::walset::Reason;
 
 use super::entries::{self, Built};
 use super::label;
@@ -81,6 +82,23 @@ fn impossible(what: impl Into<String>, advice: impl Into<String>) -> PlanError {
     PlanError::Impossible { what: what.into(), advice: advice.into() }
 }
 
+/// There is no common checkpoint from which blocks could be searched.
+fn without_checkpoint(facts: &Facts) -> PlanError {
+    let what = "the last checkpoint before the divergence was not found in the target's WAL";
+    let ways = "give an archive that has it with --wal-archive, or use --compare, which compares all relation files with the \
+                stopped source";
+    let closed = facts.target.rejected.iter().find(|r| matches!(r.reason, Reason::Unreadable(_)));
+    match closed {
+        Some(file) => impossible(
+            format!("{what}: {} is there, and {}", file.path.display(), file.reason),
+            format!(
+                "Make it readable for this user (a server's WAL belongs to its user and has the mode 0600, or 0640), or {ways}"
+            ),
+        ),
+        None => impossible(what, format!("To go on, {ways}")),
+    }
+}
+
 /// Diagnoses two directories and makes the plan; `threads` read the WAL.
 ///
 /// # Errors
@@ -119,13 +137,8 @@ pub fn derive(diagnosis: &Diagnosis, options: &PlanOptions, progress: &Progress)
     let roots = [resolved(&facts.target)?, resolved(&facts.source)?];
     let [target, source] = [roots[0].as_path(), roots[1].as_path()];
     let compatible = options.pg_rewind_compatible.then_some(major);
-    let start = wal::replay_start(facts, compatible, options.compare).ok_or_else(|| {
-        impossible(
-            "the last checkpoint before the divergence was not found in the target's WAL",
-            "Give an archive that has it with --wal-archive, or use --compare, which compares all relation files with the \
-             stopped source",
-        )
-    })?;
+    let start =
+        wal::replay_start(facts, compatible, options.compare).ok_or_else(|| without_checkpoint(facts))?;
     let min_recovery_point = min_recovery_point(&facts.source, options);
     let divergence = facts.divergence.as_ref();
     let wal = Wal::new(facts, options)
