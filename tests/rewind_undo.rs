@@ -893,9 +893,20 @@ fn only_the_owner_changes_a_directory() {
     // what the owner could not give to its group again is found before the first write
     let control = pair.at("target/global/pg_control");
     chown(&control, None, Some(1)).unwrap();
+    fs::set_permissions(&control, fs::Permissions::from_mode(0o640)).unwrap();
     let text = pair.ends(&["apply", "plan.json", "--yes"], 4);
     assert!(text.contains("pg_control: it belongs to user") && text.contains("chgrp"), "{text}");
     assert!(!pair.at("target.forkpoint").exists());
+    // what a group may do nothing with can be another one's
+    fs::set_permissions(&control, fs::Permissions::from_mode(0o600)).unwrap();
+    let before = pair.original();
+    let owners = |path: &Path| fs::metadata(path).map(|meta| (meta.uid(), meta.gid())).unwrap();
+    let (uid, gid) = other_user().unwrap();
+    pair.ends(&["apply", "plan.json", "--yes"], 0);
+    assert_eq!(owners(&control), (uid, gid));
+    pair.ends(&["undo", "target"], 0);
+    assert_eq!(owners(&control), (uid, 1));
+    assert_same(&pair.original(), &before, "a control file of another group");
 }
 
 #[test]

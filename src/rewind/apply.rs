@@ -191,7 +191,7 @@ fn begin(
         global: attributes("global").map_err(looked("its directory global could not be looked at"))?,
     };
     let ops = ops::of(plan, &begin);
-    checks::target(disk, plan, &target, &ops)?;
+    checks::target(disk, plan, &target, &ops, options.undo.then_some(parent))?;
     checks::source_files(disk, &source, &ops)?;
     if options.check_room {
         room::check(disk, plan, &target, (parent, &parent_path), &ops, options, progress)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::capture;
 use super::control;
-use super::disk::{At, Disk, Kind, Meta, absent_is_none, read_small};
+use super::disk::{At, Disk, Kind, Meta, Root, absent_is_none, read_small};
 use super::error::{Doing, Trouble, refuse};
 use super::hash;
 use super::ops::{Op, What};
@@ -15,6 +15,8 @@ use crate::plan::model::{Action, Origin};
 
 /// The postmaster's lock file.
 const PID_FILE: &str = "postmaster.pid";
+/// What a file's group may do.
+const GROUP: u32 = 0o070;
 
 /// The process of a server that runs on this very directory, as far as this machine can tell, and how it is known. A
 /// snapshot carries the lock file of another directory (its second line).
@@ -70,8 +72,14 @@ pub fn owned(user: u32, owner: u32, path: &Path) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The target before the first change.
-pub fn target(disk: &dyn Disk, plan: &Plan, side: &Side, ops: &[Op<'_>]) -> Result<(), Trouble> {
+/// The target before the first change. `store`: what undo needs will lie in this directory.
+pub fn target(
+    disk: &dyn Disk,
+    plan: &Plan,
+    side: &Side,
+    ops: &[Op<'_>],
+    store: Option<Root>,
+) -> Result<(), Trouble> {
     let control = control::required(disk, side)?;
     if hash::of(&control) != plan.target.control_sha256 {
         let path = side.path.join(control::CONTROL);
@@ -91,7 +99,11 @@ pub fn target(disk: &dyn Disk, plan: &Plan, side: &Side, ops: &[Op<'_>]) -> Resu
     let path = Path::new(control::CONTROL);
     let meta = disk.metadata(At::new(side.root, path)).doing("could not be looked at", path)?;
     if foreign(&meta) {
-        return not_ours(path, &meta, "the new one");
+        // a group that may do nothing with it can be another one; undo brings the old file back, if it can be moved
+        let movable = store.is_none_or(|store| disk.same_mount(store, side.root).unwrap_or_default());
+        if meta.uid != user.uid || meta.mode & GROUP != 0 || !movable {
+            return not_ours(path, &meta, "the new one");
+        }
     }
     for op in ops.iter().filter(|op| op.planned && !matches!(op.what, What::Planned(Action::Keep))) {
         let at = side.entry(op.path);

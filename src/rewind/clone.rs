@@ -205,13 +205,13 @@ impl Maker<'_> {
     }
 
     /// What belongs to someone whose files this user cannot make.
-    pub fn foreign(&self, entries: &[Entry]) -> Option<PathBuf> {
+    pub fn foreign(&self, entries: &[Entry], control: &Attributes) -> Option<PathBuf> {
         let user = self.disk.user();
-        let foreign = entries.iter().find(|entry| {
-            !matches!(entry.what, What::Link(_))
-                && (entry.attributes.uid != user.uid || !user.gids.contains(&entry.attributes.gid))
-        });
-        foreign.map(|entry| entry.path.as_path().to_owned())
+        let others = |a: &Attributes| a.uid != user.uid || !user.gids.contains(&a.gid);
+        let foreign =
+            entries.iter().find(|entry| !matches!(entry.what, What::Link(_)) && others(&entry.attributes));
+        let foreign = foreign.map(|entry| entry.path.as_path().to_owned());
+        foreign.or_else(|| others(control).then(|| PathBuf::from(control::CONTROL)))
     }
 
     /// All that a clone will have, but for the control file.

@@ -4,7 +4,9 @@
 use std::io;
 use std::path::Path;
 
-use super::disk::{Access, At, Disk, Root, absent_is_none, exists, read_small, sync_dir, write_all_at};
+use super::disk::{
+    Access, At, Disk, DiskFile, Root, absent_is_none, exists, read_small, sync_dir, write_all_at,
+};
 use super::early::Early;
 use super::error::{Doing, Trouble, refuse};
 use super::hash;
@@ -93,7 +95,9 @@ pub fn put_new(disk: &dyn Disk, target: &Side, store: &Store, bytes: &[u8]) -> R
         unlink(disk, target, NEW)?;
         let attributes = &store.journal.begin.control;
         let file = disk.create(At::new(root, NEW), attributes.mode).doing("could not be made", &full)?;
-        like(&*file, attributes).doing("its attributes could not be set", &full)?;
+        givable(disk, &*file, attributes)
+            .and_then(|attributes| like(&*file, &attributes))
+            .doing("its attributes could not be set", &full)?;
         write_all_at(&*file, bytes, 0).doing("could not be written", &full)?;
         file.sync().doing("could not be synced", &full)?;
     }
@@ -210,7 +214,18 @@ fn place(disk: &dyn Disk, target: &Side, bytes: &[u8], attributes: &Attributes) 
     let (root, full) = (target.root, target.path.join(NEW));
     let file = disk.create(At::new(root, NEW), FILE_MODE).doing("could not be made", &full)?;
     write_all_at(&*file, bytes, 0).doing("could not be written", &full)?;
-    like(&*file, attributes).doing("its attributes could not be set", &full)?;
+    givable(disk, &*file, attributes)
+        .and_then(|attributes| like(&*file, &attributes))
+        .doing("its attributes could not be set", &full)?;
     file.sync().doing("could not be synced", &full)?;
     rename(disk, At::new(root, NEW), At::new(root, CONTROL))
+}
+
+/// Attributes with the file's own group where this user cannot give it the old one, which then may do nothing with it.
+fn givable(disk: &dyn Disk, file: &dyn DiskFile, attributes: &Attributes) -> io::Result<Attributes> {
+    let mut attributes = attributes.clone();
+    if !disk.user().gids.contains(&attributes.gid) {
+        attributes.gid = file.metadata()?.gid;
+    }
+    Ok(attributes)
 }

@@ -154,7 +154,7 @@ fn make(
         data_directory: looked("")?,
     };
     let entries = maker.entries()?;
-    if maker.foreign(&entries).is_some() {
+    if maker.foreign(&entries, &early.control).is_some() {
         return Ok(false);
     }
     let listing = maker.make(How::Reflink, &places, &entries, (&control, &early.control))?;

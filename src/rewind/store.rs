@@ -433,7 +433,7 @@ fn cloned(
         ));
     }
     let entries = if share || contents.keep == Keep::Copy { maker.entries()? } else { Vec::new() };
-    let foreign = maker.foreign(&entries);
+    let foreign = maker.foreign(&entries, &begin.control);
     if contents.keep == Keep::Auto && (!share || foreign.is_some()) {
         for name in (0..inside.len()).map(clone::part).chain([clone::DIRECTORY.to_owned()]) {
             disk.rmdir(At::new(root, &name)).doing("could not be removed", path)?;
