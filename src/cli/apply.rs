@@ -1,6 +1,7 @@
 //! `forkpoint apply`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
@@ -8,7 +9,7 @@ use super::console::Console;
 use super::exit::{self, Failure};
 use super::rewinding::{absolute, before, changing, confirm, failed, not_ready, undo_dir};
 use crate::plan::{self, Plan, load};
-use crate::report::{dto, json, question, words};
+use crate::report::{json, question, words};
 use crate::rewind::quiet::{self, quiet};
 use crate::rewind::{Keep, Options, Outcome, RealDisk, SyncMethod, Verify, apply, ready};
 
@@ -128,9 +129,6 @@ pub fn run(args: &ApplyArgs, console: &Console) -> Result<u8, Failure> {
         .map_err(|why| not_ready(why, &target, "Make a new plan and look at it."))?;
     let stopped = settle(args, &plan, &target, &disk, console)?;
     ask(args, &plan, &target)?;
-    let mut report = Vec::new();
-    json::write(&dto::Report::from(&diagnosis), &mut report)
-        .map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
     let sync = match (args.no_sync, args.sync_method) {
         (true, _) => SyncMethod::None,
         (_, Method::Fsync) => SyncMethod::Fsync,
@@ -144,7 +142,7 @@ pub fn run(args: &ApplyArgs, console: &Console) -> Result<u8, Failure> {
         threads: usize::from(args.threads),
         verify: verify(args.verify),
         target_is_stopped: stopped,
-        report: Some(report),
+        report: Some(json::for_store(Arc::new(diagnosis))),
         ..Options::default()
     };
     changing();

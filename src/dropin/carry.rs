@@ -2,13 +2,14 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crate::diagnosis::Diagnosis;
 use crate::plan::Plan;
-use crate::report::{dto, json};
+use crate::report::json;
 use crate::rewind::{self, Begun, Failed, Going, RealDisk, State, SyncMethod, Trouble, early};
 use crate::scan::progress::Progress;
 
@@ -190,16 +191,13 @@ pub fn not_needed(early: Option<&Path>, log: &mut Log<'_>) {
 /// # Errors
 /// It did not get to its end; that was said.
 pub fn out(
-    diagnosis: &Diagnosis,
+    diagnosis: &Arc<Diagnosis>,
     plan: &Plan,
     options: &Options,
     (early, shown): (Option<PathBuf>, Option<u64>),
     progress: &Progress,
     log: &mut Log<'_>,
 ) -> Result<(), Ended> {
-    let mut report = Vec::new();
-    // writing to memory cannot fail, and without the report the rewind is as good
-    let _ = json::write(&dto::Report::from(diagnosis), &mut report);
     let how = rewind::Options {
         undo: !options.no_undo,
         undo_dir: undo_dir(options),
@@ -207,7 +205,7 @@ pub fn out(
         threads: threads(),
         replace_finished: true,
         early,
-        report: Some(report),
+        report: Some(json::for_store(Arc::clone(diagnosis))),
         ..rewind::Options::default()
     };
     let disk = RealDisk::new();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use tempfile::TempDir;
@@ -250,7 +251,7 @@ impl Sides<'_> {
             log.info("reading target file list");
             log.info("reading WAL in target");
         }
-        let diagnosis = self.diagnose(threads, progress, log)?;
+        let diagnosis = Arc::new(self.diagnose(threads, progress, log)?);
         let facts = &diagnosis.facts;
         let whole = facts.target_scan.as_ref().is_some_and(|s| s.gaps.is_empty() && s.to >= position.end);
         if !whole {
@@ -278,7 +279,7 @@ impl Sides<'_> {
     fn carry_out(
         &self,
         position: &Position,
-        diagnosis: &Diagnosis,
+        diagnosis: &Arc<Diagnosis>,
         mut plan: Plan,
         progress: &Progress,
         log: &mut Log<'_>,

@@ -1,11 +1,14 @@
 //! JSON: one object, with a line for each thing that one would look for.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::ser::{CharEscape, Formatter, Serializer};
 
-use super::words;
+use super::{dto, words};
+use crate::diagnosis::Diagnosis;
+use crate::rewind::Report;
 
 /// Depth down to which every value gets its own line.
 const LINES: usize = 3;
@@ -16,6 +19,11 @@ pub fn write<T: Serialize + ?Sized>(value: &T, out: &mut dyn Write) -> io::Resul
     let mut serializer = Serializer::with_formatter(&mut out, Layout::default());
     value.serialize(&mut serializer).map_err(io::Error::from)?;
     out.write_all(b"\n")
+}
+
+/// The report of a diagnosis, for an undo store.
+pub fn for_store(diagnosis: Arc<Diagnosis>) -> Report {
+    Report::new(move |out| write(&dto::Report::from(&*diagnosis), out))
 }
 
 /// Indents the upper levels, keeps the lower ones on one line, and escapes what could steer a terminal.

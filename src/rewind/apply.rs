@@ -22,6 +22,7 @@ use super::places::{self, Side};
 use super::pointer;
 use super::room;
 use super::store::{self, Contents, Store};
+use super::told::{self, Report};
 use super::work::{Limits, Verify, Work};
 use crate::pg::control::ControlFile;
 use crate::plan::Plan;
@@ -43,7 +44,7 @@ const OWN: [&str; 13] = [
     "pack",
     "pg_control",
     "plan.json",
-    "report.json",
+    told::NAME,
     "reserve",
 ];
 
@@ -71,7 +72,7 @@ pub struct Options {
     /// A clone of the target that was made before a server recovered it.
     pub early: Option<PathBuf>,
     /// The report, as JSON, for the store.
-    pub report: Option<Vec<u8>>,
+    pub report: Option<Report>,
     /// How much is done between two records of the journal.
     pub limits: Limits,
 }
@@ -222,7 +223,7 @@ fn begin(
     let contents = Contents {
         manifest,
         plan: &text,
-        report: options.report.as_deref(),
+        report: options.report.as_ref(),
         control: &control,
         begin,
         keep: options.keep,

@@ -28,6 +28,7 @@ pub mod real;
 pub mod room;
 pub mod status;
 mod store;
+mod told;
 pub mod undo;
 mod work;
 
@@ -40,5 +41,6 @@ pub use ready::{NotReady, ready, ready_to_undo};
 pub use real::RealDisk;
 pub use status::{Begun, State, Status, begun, status};
 pub use store::name as store_name;
+pub use told::Report;
 pub use undo::{discard, undo};
 pub use work::{Limits, Verify};

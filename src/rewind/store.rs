@@ -18,6 +18,7 @@ use super::error::{Doing, Trouble, refuse};
 use super::journal::{self, Begin, Journal, Record};
 use super::manifest::{self, Annex, Manifest};
 use super::places::Side;
+use super::told::{self, Report};
 use crate::plan::Plan;
 use crate::plan::path::PlanPath;
 use crate::scan::progress::Progress;
@@ -69,7 +70,7 @@ pub struct Contents<'a> {
     /// The plan as JSON.
     pub plan: &'a [u8],
     /// The report as JSON.
-    pub report: Option<&'a [u8]>,
+    pub report: Option<&'a Report>,
     /// The target's control file.
     pub control: &'a [u8],
     /// The journal's first record.
@@ -130,7 +131,7 @@ impl Store {
         let held = lock(disk, At::new(root, "lock"), &path)?;
         files.push(put(disk, root, &path, "plan.json", contents.plan)?);
         if let Some(report) = contents.report {
-            files.push(put(disk, root, &path, "report.json", report)?);
+            files.push(told::put(disk, root, &path, report)?);
         }
         files.push(put(disk, root, &path, "pg_control", contents.control)?);
         if contents.manifest.undo {

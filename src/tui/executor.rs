@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::diagnosis::engine::DiagnoseError;
 use crate::plan::{self, Plan, PlanError};
-use crate::report::{dto, json, question, words};
+use crate::report::{json, question, words};
 use crate::rewind::quiet::{self, quiet};
 use crate::rewind::room::lacking;
 use crate::rewind::{
@@ -125,13 +126,11 @@ impl RealExecutor {
                 return Err(question::not_quiet(target));
             }
         }
-        let mut report = Vec::new();
-        json::write(&dto::Report::from(&diagnosis), &mut report).map_err(|error| error.to_string())?;
         let options = Options {
             threads: self.threads,
             target_is_stopped: stopped,
             undo_dir: self.undo_dir.clone(),
-            report: Some(report),
+            report: Some(json::for_store(Arc::new(diagnosis))),
             ..Options::default()
         };
         let outcome = rewind::apply(&made, &options, disk, progress);

@@ -10,7 +10,7 @@ use forkpoint::pg::Lsn;
 use forkpoint::plan::Plan;
 use forkpoint::rewind::disk::{Access, At, Disk, Kind, write_all_at};
 use forkpoint::rewind::{
-    Failed, Going, Keep, Limits, Options, State, SyncMethod, Trouble, apply, resume, status, undo,
+    Failed, Going, Keep, Limits, Options, Report, State, SyncMethod, Trouble, apply, resume, status, undo,
 };
 use forkpoint::scan::progress::Progress;
 
@@ -69,7 +69,11 @@ fn stage_on(start: MemoryDisk, change: impl FnOnce(&mut Options)) -> Stage {
     });
     start.settle();
     let plan = pair::plan(&start, &pair);
-    let mut options = Options { limits: limits(), report: Some(b"{}".to_vec()), ..Options::default() };
+    let mut options = Options {
+        limits: limits(),
+        report: Some(Report::new(|out| out.write_all(b"{}"))),
+        ..Options::default()
+    };
     change(&mut options);
     let before = trees(&start, &pair, true);
     let done = start.fork();
