@@ -169,7 +169,13 @@ pub fn run(start: Start, executor: &Arc<dyn Executor>) -> Result<Over, ScreenErr
         let mut screen = Screen::take(look, app.mouse)?;
         let signals = signals(send.clone())?;
         keys(send)?;
-        let result = keep_going(&mut app, &mut screen, executor);
+        let mut result = keep_going(&mut app, &mut screen, executor);
+        if result.is_err() {
+            leave(&mut app);
+            if hung_up() {
+                result = Ok(Over::Ended);
+            }
+        }
         signals.close();
         result
     }));

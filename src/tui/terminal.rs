@@ -1,6 +1,7 @@
 //! The terminal: taken when the screen opens, given back whatever happens.
 
 use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +23,9 @@ const LONGEST_COPY: usize = 74_994;
 
 /// A terminal in raw mode with an alternate screen; dropping it gives it back.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<io::Stdout>>,
+    /// Its own end prints to standard error where the terminal is gone, and where that is gone too it panics: [`Screen`]
+    /// has given back all there is.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<io::Stdout>>>,
     look: Look,
     mouse: bool,
     taken: bool,
@@ -34,8 +37,8 @@ impl Screen {
     /// # Errors
     /// It is none, or it refuses.
     pub fn take(look: Look, mouse: bool) -> io::Result<Self> {
-        let mut screen =
-            Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))?, look, mouse, taken: false };
+        let terminal = ManuallyDrop::new(Terminal::new(CrosstermBackend::new(io::stdout()))?);
+        let mut screen = Self { terminal, look, mouse, taken: false };
         screen.enter()?;
         Ok(screen)
     }

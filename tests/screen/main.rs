@@ -56,6 +56,20 @@ fn signals_end_it_and_the_terminal_is_given_back() {
     }
 }
 
+/// It is not the terminal that controls the program, so no signal says that it is gone.
+#[test]
+fn a_terminal_that_hangs_up_without_a_signal_ends_it() {
+    for keys in ["", "6", "5G"] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_forkpoint"));
+        command.arg("demo").current_dir("/").env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8");
+        let mut pty = Pty::run(command, SIZE);
+        pty.wait_for("REWIND");
+        pty.type_keys(keys);
+        pty.hang_up();
+        assert_eq!(pty.end(), 130, "{keys:?}");
+    }
+}
+
 #[test]
 fn a_bug_gives_the_terminal_back_and_says_so() {
     let mut pty = demo(SIZE, &[]);

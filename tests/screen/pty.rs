@@ -7,10 +7,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
@@ -21,10 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A program on a terminal of its own.
 pub struct Pty {
     child: Child,
-    master: OwnedFd,
+    master: Option<OwnedFd>,
     terminal: OwnedFd,
     screen: Arc<Mutex<vt100::Parser>>,
     written: Arc<Mutex<Vec<u8>>>,
+    /// Reads until the end, or until it is to let go of the terminal.
+    reader: Option<thread::JoinHandle<()>>,
+    lets_go: Arc<AtomicBool>,
 }
 
 fn at_least_one(n: u16) -> NonZero<u16> {
@@ -47,7 +52,7 @@ impl Pty {
 
     /// Runs a command on a terminal of this size.
     pub fn run(mut command: Command, size: (u16, u16)) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
@@ -60,14 +65,32 @@ impl Pty {
         let written = Arc::new(Mutex::new(Vec::new()));
         let (parser, all) = (Arc::clone(&screen), Arc::clone(&written));
         let mut output = File::from(master.try_clone().unwrap());
-        thread::spawn(move || {
+        let lets_go = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&lets_go);
+        let reader = thread::spawn(move || {
             let mut buffer = [0; 4096];
-            while let Ok(n @ 1..) = output.read(&mut buffer) {
+            let patience = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+            while !over.load(Ordering::Relaxed) {
+                if poll(&mut [PollFd::new(&output, PollFlags::IN)], Some(&patience)).unwrap_or(1) == 0 {
+                    continue;
+                }
+                let Ok(n @ 1..) = output.read(&mut buffer) else { return };
                 parser.lock().unwrap().process(&buffer[..n]);
                 all.lock().unwrap().extend_from_slice(&buffer[..n]);
             }
         });
-        Self { child, master, terminal, screen, written }
+        Self { child, master: Some(master), terminal, screen, written, reader: Some(reader), lets_go }
+    }
+
+    /// Closes the terminal, as where the connection breaks.
+    pub fn hang_up(&mut self) {
+        self.lets_go.store(true, Ordering::Relaxed);
+        self.reader.take().unwrap().join().unwrap();
+        self.master = None;
+    }
+
+    fn master(&self) -> &OwnedFd {
+        self.master.as_ref().unwrap()
     }
 
     /// Everything that the program wrote.
@@ -81,12 +104,12 @@ impl Pty {
     }
 
     pub fn type_keys(&mut self, keys: &str) {
-        File::from(self.master.try_clone().unwrap()).write_all(keys.as_bytes()).unwrap();
+        File::from(self.master().try_clone().unwrap()).write_all(keys.as_bytes()).unwrap();
     }
 
     pub fn resize(&mut self, size: (u16, u16)) {
         self.screen.lock().unwrap().screen_mut().set_size(at_least_one(size.1), at_least_one(size.0));
-        tcsetwinsize(&self.master, winsize(size)).unwrap();
+        tcsetwinsize(self.master(), winsize(size)).unwrap();
     }
 
     /// The text that the terminal shows.

@@ -8,6 +8,7 @@ mod overview;
 
 mod any_keys;
 mod export;
+mod fields;
 mod lost;
 mod plan;
 mod real;
