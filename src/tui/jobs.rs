@@ -34,6 +34,9 @@ pub enum Slot {
     Lost,
     LostSearch,
     Plan,
+    /// Sorting and filtering its entries.
+    PlanRows,
+    PlanSearch,
     Export,
     /// The only one that writes into a data directory.
     Execution,

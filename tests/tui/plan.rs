@@ -62,6 +62,33 @@ fn every_entry_is_there_whatever_it_is_sorted_by() {
     }
 }
 
+/// Sorting, filtering and searching are jobs: a key only asks for them.
+#[test]
+fn a_key_waits_for_no_list() {
+    use crossterm::event::{KeyCode, KeyModifiers};
+
+    let mut robot = Robot::open("basic-18", (120, 40));
+    robot.keys("7j");
+    let path = robot.keys("y").copied.pop().unwrap();
+    robot.press(KeyCode::Char('o'), KeyModifiers::NONE);
+    robot.shows(", in the order in which they are done");
+    robot.settle();
+    robot.shows(", by path ");
+    // what was selected still is
+    assert_eq!(robot.keys("y").copied.pop().unwrap(), path);
+    // stopped: neither another order nor another filter is told
+    robot.press(KeyCode::Char('o'), KeyModifiers::NONE);
+    robot.press(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    robot.settle();
+    robot.shows(", by path ").shows("stopped");
+    robot.keys("o").shows(", by bytes ");
+    robot.keys("&no such path<Enter>").shows("nothing has \"no such path\"").shows("entry 0 of 0");
+    robot.keys("<Esc>");
+    robot.keys("/pg_xact<Enter>");
+    assert!(robot.keys("y").copied.pop().unwrap().starts_with("pg_xact"));
+    robot.keys("/no such path<Enter>").shows("no path has \"no such path\"");
+}
+
 #[test]
 fn a_file_is_kept_or_not() {
     let mut robot = Robot::open("basic-18", (120, 40));

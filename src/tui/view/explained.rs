@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crossterm::event::{MouseEvent, MouseEventKind};
+use crossterm::event::MouseEvent;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
@@ -12,7 +12,7 @@ use crate::tui::action::Action;
 use crate::tui::look::PLAIN;
 use crate::tui::saved::Picture;
 use crate::tui::widget::list::List;
-use crate::tui::widget::pane::{below, first_rows, marks, put_row};
+use crate::tui::widget::pane::{below, first_rows, marks, pressed, put_row};
 use crate::tui::widget::prose::{Para, Scroll};
 
 /// What is listed.
@@ -147,17 +147,10 @@ impl<S: Subject> View for Explained<S> {
     }
 
     fn mouse(&mut self, event: MouseEvent, _: Rect, context: &mut Context<'_>) {
-        let list = self.drawn.get();
-        if let (MouseEventKind::Down(_), Some(picture), None) =
-            (event.kind, &context.shared.picture, &self.open)
-            && list.contains((event.column, event.row).into())
-        {
-            let row = self.list.at_line(usize::from(event.row - list.y));
-            let len = S::rows(picture).len();
-            if row == self.list.selected() && row < len {
-                self.open = Some(Scroll::default());
-            }
-            self.list.select(row, len);
+        let (Some(picture), None) = (&context.shared.picture, &self.open) else { return };
+        let Some(((), line)) = pressed(event, [()], std::slice::from_ref(&self.drawn)) else { return };
+        if self.list.clicked(line, S::rows(picture).len()) == Some(true) {
+            self.open = Some(Scroll::default());
         }
     }
 

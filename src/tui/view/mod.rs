@@ -181,6 +181,6 @@ pub const fn of_slot(slot: Slot) -> Option<ViewId> {
         Slot::Index | Slot::Records | Slot::Search => Some(ViewId::Records),
         Slot::Tree | Slot::Page | Slot::BlockRecords => Some(ViewId::Blocks),
         Slot::Lost | Slot::LostSearch => Some(ViewId::Lost),
-        Slot::Plan | Slot::Execution => Some(ViewId::Plan),
+        Slot::Plan | Slot::PlanRows | Slot::PlanSearch | Slot::Execution => Some(ViewId::Plan),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crossterm::event::{MouseEvent, MouseEventKind};
+use crossterm::event::MouseEvent;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -18,7 +18,7 @@ use crate::tui::jobs::Slot;
 use crate::tui::look::{BAD, CODE, DIM, PLAIN, STRONG, WARN};
 use crate::tui::saved::Picture;
 use crate::tui::widget::list::List;
-use crate::tui::widget::pane::{below, fit, marks, put, put_row, span, titled};
+use crate::tui::widget::pane::{below, fit, marks, pressed, put, put_row, span, titled};
 use crate::tui::widget::prose::{Para, Scroll};
 
 /// The first view.
@@ -303,17 +303,10 @@ impl View for Overview {
     }
 
     fn mouse(&mut self, event: MouseEvent, _area: Rect, context: &mut Context<'_>) {
-        let Some(picture) = &context.shared.picture else { return };
-        let list = self.drawn.get();
-        if self.open.is_none()
-            && matches!(event.kind, MouseEventKind::Down(_))
-            && list.contains((event.column, event.row).into())
-        {
-            let row = self.list.at_line(usize::from(event.row - list.y));
-            if row == self.list.selected() {
-                self.open = Some(Scroll::default());
-            }
-            self.list.select(row, rows(picture).len());
+        let (Some(picture), None) = (&context.shared.picture, &self.open) else { return };
+        let Some(((), line)) = pressed(event, [()], std::slice::from_ref(&self.drawn)) else { return };
+        if self.list.clicked(line, rows(picture).len()) == Some(true) {
+            self.open = Some(Scroll::default());
         }
     }
 

@@ -66,6 +66,16 @@ impl List {
         top..len.min(top.saturating_add(height))
     }
 
+    /// Selects the row that was clicked, in this line of the list; whether it was selected before. `None`: no row is there.
+    pub fn clicked(&mut self, line: usize, len: usize) -> Option<bool> {
+        let row = self.at_line(line);
+        let again = row == self.selected;
+        (row < len).then(|| {
+            self.select(row, len);
+            again
+        })
+    }
+
     /// The row that was drawn in this line of the list.
     pub fn at_line(&self, line: usize) -> usize {
         self.top.get().saturating_add(line)

@@ -1,5 +1,8 @@
 //! Panes: a titled line, a body, and rows of text in it.
 
+use std::cell::Cell;
+
+use crossterm::event::{MouseEvent, MouseEventKind};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -58,6 +61,19 @@ pub fn put(buffer: &mut Buffer, area: Rect, row: u16, line: &Line<'_>) {
     if row < area.height && area.width > 0 {
         buffer.set_line(area.x, area.y + row, line, area.width);
     }
+}
+
+/// The pane that was pressed, and the line in it; each with the area that it was drawn in.
+pub fn pressed<P: Copy>(
+    event: MouseEvent,
+    panes: impl IntoIterator<Item = P>,
+    areas: &[Cell<Rect>],
+) -> Option<(P, usize)> {
+    let down = matches!(event.kind, MouseEventKind::Down(_));
+    panes.into_iter().zip(areas).filter(|_| down).find_map(|(pane, area)| {
+        let area = area.get();
+        area.contains((event.column, event.row).into()).then(|| (pane, usize::from(event.row - area.y)))
+    })
 }
 
 /// How a row is drawn.

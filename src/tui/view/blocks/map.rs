@@ -436,6 +436,18 @@ mod tests {
     }
 
     #[test]
+    fn cells_are_counted_once_for_a_stretch() {
+        let (one, none) = (relation(&[3, 9, 10], &[9]), relation(&[], &[]));
+        let mut cells = Cells::default();
+        let seen = |cells: &[Seen]| cells.iter().map(|s| (s.target, s.both)).collect::<Vec<_>>();
+        let counted = [(1, 0), (2, 1), (0, 0)];
+        assert_eq!(seen(cells.of(&one, (0, 20, 8))), counted);
+        // a frame of the same stretch does not look at the relation again
+        assert_eq!(seen(cells.of(&none, (0, 20, 8))), counted);
+        assert_eq!(seen(cells.of(&one, (8, 12, 2))), [(1, 1), (1, 0)]);
+    }
+
+    #[test]
     fn neighbours() {
         let relation = relation(&[3, 9], &[5]);
         assert_eq!(neighbour(&relation, 3, true), Some(5));

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crossterm::event::{MouseEvent, MouseEventKind};
+use crossterm::event::MouseEvent;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -23,6 +23,7 @@ use crate::tui::app::Go;
 use crate::tui::jobs::{Answer, Slot};
 use crate::tui::look::PLAIN;
 use crate::tui::widget::list::List;
+use crate::tui::widget::pane::pressed;
 use crate::tui::widget::prose::{Para, Scroll};
 
 use self::found::{Contents, Found};
@@ -702,37 +703,21 @@ impl View for LostView {
     }
 
     fn mouse(&mut self, event: MouseEvent, _area: Rect, context: &mut Context<'_>) {
-        if self.open.is_some() || !matches!(event.kind, MouseEventKind::Down(_)) {
-            return;
-        }
-        let at = Pane::ALL.into_iter().zip(&self.drawn).find_map(|(pane, area)| {
-            let area = area.get();
-            area.contains((event.column, event.row).into()).then(|| (pane, usize::from(event.row - area.y)))
-        });
+        let at = pressed(event, Pane::ALL, &self.drawn).filter(|_| self.open.is_none());
         let Some((pane, line)) = at else { return };
         let same = self.pane == pane;
         self.pane = pane;
+        let (first, rows) = (self.first_len(), self.rows_len());
         let (list, len) = match pane {
-            Pane::Transactions => (
-                &mut self.xacts,
-                self.notes.len() + self.among.as_ref().map_or_else(|| self.listed.len(), Vec::len),
-            ),
+            Pane::Transactions => (&mut self.xacts, first),
             Pane::Parts => (&mut self.parts, self.items.len()),
-            Pane::Rows => {
-                let len = self.rows_len();
-                (&mut self.rows, len)
-            }
+            Pane::Rows => (&mut self.rows, rows),
         };
-        let before = list.selected();
-        let line = list.at_line(line);
-        if line >= len {
-            return;
-        }
-        list.select(line, len);
+        let Some(again) = list.clicked(line, len) else { return };
         match pane {
-            _ if before == line && same => self.enter(context),
-            Pane::Transactions if before != line => self.changed(context),
-            Pane::Parts if before != line => {
+            _ if again && same => self.enter(context),
+            Pane::Transactions if !again => self.changed(context),
+            Pane::Parts if !again => {
                 self.rows = List::default();
                 self.want(context);
             }

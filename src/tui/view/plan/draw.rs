@@ -371,14 +371,12 @@ fn entries(view: &PlanView, plan: &Plan, buffer: &mut Buffer, area: Rect) {
         "entry {} of {}, {}",
         words::count((view.entries.selected() + 1).min(view.rows.len()) as u64),
         words::count(view.rows.len() as u64),
-        view.order.title()
+        view.listed.1.title()
     );
-    if !view.filter.is_empty() {
-        title = format!(
-            "{title}, with {:?} (Esc shows all {})",
-            view.filter,
-            words::count(plan.entries.len() as u64)
-        );
+    let filter = &view.listed.0;
+    if !filter.is_empty() {
+        title =
+            format!("{title}, with {filter:?} (Esc shows all {})", words::count(plan.entries.len() as u64));
     }
     let body = titled(buffer, area, &title, focused);
     view.drawn[2].set(body);

@@ -9,13 +9,14 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
-use crossterm::event::{MouseEvent, MouseEventKind};
+use crossterm::event::MouseEvent;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::{Context, Prompt, Shared, View, export};
 use crate::plan::keep::Pattern;
 use crate::plan::model::Check;
+use crate::plan::path::RelPath;
 use crate::plan::{Plan, PlanOptions};
 use crate::report::words;
 use crate::rewind::State;
@@ -23,6 +24,7 @@ use crate::tui::action::Action;
 use crate::tui::executor::Ended;
 use crate::tui::jobs::{Answer, Slot};
 use crate::tui::widget::list::List;
+use crate::tui::widget::pane::pressed;
 use crate::tui::widget::prose::Scroll;
 
 use self::work::{NoPlan, Standing, Told};
@@ -109,9 +111,14 @@ pub struct PlanView {
     /// Places of checks, what stands in the way first.
     check_order: Vec<usize>,
     /// Places of entries, sorted and filtered.
-    rows: Vec<u32>,
+    rows: Arc<Vec<u32>>,
+    /// How these are filtered and sorted.
+    listed: (String, Order),
+    /// How they are to be.
     order: Order,
     filter: String,
+    /// The entry that was selected in another plan.
+    stays: Option<RelPath>,
     search: String,
     open: Option<(Open, Scroll)>,
     drawn: [Cell<Rect>; 3],
@@ -126,49 +133,41 @@ impl PlanView {
         self.plan.as_ref()?.entries.get(*self.rows.get(self.entries.selected())? as usize)
     }
 
-    fn take(&mut self, plan: Arc<Plan>) {
+    fn take(&mut self, plan: Arc<Plan>, context: &mut Context<'_>) {
         self.check_order = (0..plan.preflight.len()).collect();
         self.check_order.sort_by_key(|&at| plan.preflight.get(at).map(|c| std::cmp::Reverse(c.outcome)));
-        let selected = self.entry().map(|e| e.path.clone());
-        self.plan = Some(plan);
-        self.sorted();
         // another plan has other places
+        self.stays = self.entry().map(|e| e.path.clone()).or(self.stays.take());
+        self.plan = Some(plan);
+        self.rows = Arc::default();
+        self.arrange(context);
+    }
+
+    /// The rows anew. Sorting and filtering a million entries takes longer than a key may wait.
+    fn arrange(&mut self, context: &mut Context<'_>) {
+        let Some(plan) = self.plan.clone() else { return };
+        let (filter, order) = (self.filter.clone(), self.order);
+        context
+            .run(Slot::PlanRows, "listing entries", move |worker| work::list(&plan, filter, order, worker));
+    }
+
+    /// They are there; the selected entry stays selected if it is still among them.
+    fn arranged(&mut self, listed: work::Listed, context: &mut Context<'_>) {
+        if self.plan.as_ref().is_none_or(|plan| !Arc::ptr_eq(plan, &listed.plan)) {
+            return;
+        }
+        let path = self.entry().map(|e| e.path.clone()).or(self.stays.take());
+        self.rows = Arc::new(listed.rows);
+        self.listed = (listed.filter, listed.order);
         let same = |at: &u32| {
-            let entry = self.plan.as_ref().and_then(|p| p.entries.get(*at as usize));
-            entry.map(|e| &e.path) == selected.as_ref()
+            let entry = listed.plan.entries.get(*at as usize);
+            path.is_some() && entry.map(|e| &e.path) == path.as_ref()
         };
         let place = self.rows.iter().position(same).unwrap_or(0);
         self.entries.select(place, self.rows.len());
-    }
-
-    /// The rows anew; the selected entry stays selected if it is still among them.
-    fn sorted(&mut self) {
-        let Some(plan) = self.plan.clone() else { return };
-        let selected = self.rows.get(self.entries.selected()).copied();
-        let wanted = self.filter.to_lowercase();
-        let of = |at: u32| plan.entries.get(at as usize);
-        let lets = |at: &u32| {
-            of(*at).is_some_and(|e| {
-                wanted.is_empty()
-                    || path(e).to_lowercase().contains(&wanted)
-                    || entry::word(e).contains(&wanted)
-                    || e.why.text().to_lowercase().contains(&wanted)
-            })
-        };
-        let mut rows: Vec<u32> = (0..plan.entries.len() as u32).filter(lets).collect();
-        match self.order {
-            Order::Done => {}
-            Order::Path => {
-                rows.sort_by(|a, b| of(*a).map(|e| e.path.as_path()).cmp(&of(*b).map(|e| e.path.as_path())));
-            }
-            Order::Bytes => {
-                rows.sort_by_key(|&at| std::cmp::Reverse(of(at).map(|e| entry::bytes(e, plan.block_size))));
-            }
-            Order::Action => rows.sort_by_key(|&at| of(at).map(entry::word)),
+        if self.rows.is_empty() && !self.filter.is_empty() {
+            context.say(format!("nothing has {:?} in its path, action or reason", self.filter));
         }
-        self.rows = rows;
-        let place = selected.and_then(|s| self.rows.iter().position(|r| *r == s)).unwrap_or(0);
-        self.entries.select(place, self.rows.len());
     }
 
     fn look(&mut self, context: &mut Context<'_>) {
@@ -194,7 +193,7 @@ impl PlanView {
     fn begin(&mut self, context: &mut Context<'_>) {
         if context.shared.pair.is_none() {
             if let (None, Some(plan)) = (&self.plan, &context.shared.plan) {
-                self.take(Arc::clone(plan));
+                self.take(Arc::clone(plan), context);
                 self.stand = Stand::Known;
             }
         } else if self.standing.is_none() {
@@ -231,24 +230,13 @@ impl PlanView {
         self.make(wishes, context);
     }
 
-    fn seek(&mut self, forward: bool, context: &mut Context<'_>) {
-        let Some(plan) = &self.plan else { return };
-        let wanted = self.search.to_lowercase();
-        let len = self.rows.len();
-        let here = self.entries.selected();
-        let found = (1..=len)
-            .map(|by| if forward { (here + by) % len } else { (here + len - by) % len })
-            .find(|&at| {
-                let entry = self.rows.get(at).and_then(|&row| plan.entries.get(row as usize));
-                entry.is_some_and(|e| path(e).to_lowercase().contains(&wanted))
-            });
-        match found {
-            Some(at) => {
-                self.entries.select(at, len);
-                self.pane = Pane::Entries;
-            }
-            None => context.say(format!("no path has {:?}", self.search)),
-        }
+    fn seek(&self, forward: bool, context: &mut Context<'_>) {
+        let Some(plan) = self.plan.clone() else { return };
+        let (rows, wanted, here) =
+            (Arc::clone(&self.rows), self.search.to_lowercase(), self.entries.selected());
+        context.run(Slot::PlanSearch, "searching", move |worker| {
+            work::seek(&plan, rows, &wanted, (here, forward), worker);
+        });
     }
 
     fn export(&self, text: &str, context: &mut Context<'_>) -> Result<(), String> {
@@ -407,14 +395,14 @@ impl View for PlanView {
             Action::Back if self.enlarged => self.enlarged = false,
             Action::Back if !self.filter.is_empty() => {
                 self.filter.clear();
-                self.sorted();
+                self.arrange(context);
             }
             Action::Enlarge => self.enlarged = !self.enlarged,
             Action::NextMatch => self.seek(true, context),
             Action::PreviousMatch => self.seek(false, context),
             Action::Sort => {
                 self.order = self.order.next();
-                self.sorted();
+                self.arrange(context);
                 context.say(format!("entries {}", self.order.title()));
             }
             Action::Keep => self.keep(context),
@@ -448,7 +436,7 @@ impl View for PlanView {
             Ok(Told::Plan(wishes, Ok(plan))) => {
                 self.wishes = *wishes;
                 self.stand = Stand::Known;
-                self.take(plan);
+                self.take(plan, context);
             }
             Ok(Told::Plan(_, Err(NoPlan::Refused(why)))) => {
                 // what was asked for before holds again
@@ -460,7 +448,15 @@ impl View for PlanView {
                 self.plan = None;
                 self.stand = Stand::NoPlan(why);
             }
-            Err(_) => {}
+            Ok(Told::Listed(listed)) => self.arranged(listed, context),
+            Ok(Told::Found(rows, found)) if Arc::ptr_eq(&rows, &self.rows) => match found {
+                Some(at) => {
+                    self.entries.select(at, rows.len());
+                    self.pane = Pane::Entries;
+                }
+                None => context.say(format!("no path has {:?}", self.search)),
+            },
+            Ok(Told::Found(..)) | Err(_) => {}
         }
     }
 
@@ -477,6 +473,8 @@ impl View for PlanView {
                     self.stand = if self.plan.is_some() { Stand::Known } else { Stand::Stopped };
                 }
             }
+            // stopped: what is seen is as it was
+            Slot::PlanRows => (self.filter, self.order) = self.listed.clone(),
             _ => {}
         }
     }
@@ -527,11 +525,8 @@ impl View for PlanView {
         match prompt {
             Prompt::Filter => {
                 text.trim().clone_into(&mut self.filter);
-                self.sorted();
+                self.arrange(context);
                 self.pane = Pane::Entries;
-                if self.rows.is_empty() {
-                    context.say(format!("nothing has {:?} in its path, action or reason", self.filter));
-                }
             }
             Prompt::Search if !text.is_empty() => {
                 text.clone_into(&mut self.search);
@@ -556,26 +551,13 @@ impl View for PlanView {
     }
 
     fn mouse(&mut self, event: MouseEvent, _area: Rect, _context: &mut Context<'_>) {
-        if self.open.is_some() || !matches!(event.kind, MouseEventKind::Down(_)) {
-            return;
-        }
-        let at = Pane::ALL.into_iter().zip(&self.drawn).find_map(|(pane, area)| {
-            let area = area.get();
-            area.contains((event.column, event.row).into()).then(|| (pane, usize::from(event.row - area.y)))
-        });
+        let at = pressed(event, Pane::ALL, &self.drawn).filter(|_| self.open.is_none());
         let Some((pane, line)) = at else { return };
         let same = self.pane == pane;
         self.pane = pane;
         let opens = match self.list() {
             None => same,
-            Some((list, len)) => {
-                let line = list.at_line(line);
-                let again = same && list.selected() == line;
-                if line < len {
-                    list.select(line, len);
-                }
-                again
-            }
+            Some((list, len)) => list.clicked(line, len) == Some(true) && same,
         };
         if opens {
             self.enter();

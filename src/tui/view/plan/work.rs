@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::{Order, entry, path};
 use crate::diagnosis::Diagnosis;
 use crate::plan::path::PlanPath;
 use crate::plan::{Plan, PlanError, PlanOptions, derive};
@@ -42,6 +43,23 @@ pub enum Told {
     Standing(Result<Box<Standing>, String>),
     /// The plan.
     Plan(Box<PlanOptions>, Result<Arc<Plan>, NoPlan>),
+    /// Its entries, sorted and filtered.
+    Listed(Listed),
+    /// A path with the searched text among these rows.
+    Found(Arc<Vec<u32>>, Option<usize>),
+}
+
+/// Entries of a plan, sorted and filtered.
+#[derive(Debug)]
+pub struct Listed {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Places of its entries.
+    pub rows: Vec<u32>,
+    /// What is in their path, action or reason.
+    pub filter: String,
+    /// What they are sorted by.
+    pub order: Order,
 }
 
 /// Looks at the target.
@@ -74,4 +92,42 @@ pub fn make(diagnosis: &Diagnosis, archives: &[PathBuf], wishes: PlanOptions, wo
         })
     });
     worker.answer(Told::Plan(Box::new(wishes), made));
+}
+
+/// Sorts and filters the entries.
+pub fn list(plan: &Arc<Plan>, filter: String, order: Order, worker: &Worker) {
+    let wanted = filter.to_lowercase();
+    let of = |at: u32| plan.entries.get(at as usize);
+    let lets = |at: &u32| {
+        of(*at).is_some_and(|e| {
+            wanted.is_empty()
+                || path(e).to_lowercase().contains(&wanted)
+                || entry::word(e).contains(&wanted)
+                || e.why.text().to_lowercase().contains(&wanted)
+        })
+    };
+    let mut rows: Vec<u32> = (0..plan.entries.len() as u32).filter(lets).collect();
+    match order {
+        Order::Done => {}
+        Order::Path => {
+            rows.sort_by(|a, b| of(*a).map(|e| e.path.as_path()).cmp(&of(*b).map(|e| e.path.as_path())));
+        }
+        Order::Bytes => {
+            let bytes = |&at: &u32| std::cmp::Reverse(of(at).map(|e| entry::bytes(e, plan.block_size)));
+            rows.sort_by_cached_key(bytes);
+        }
+        Order::Action => rows.sort_by_key(|&at| of(at).map(entry::word)),
+    }
+    worker.answer(Told::Listed(Listed { plan: Arc::clone(plan), rows, filter, order }));
+}
+
+/// Looks for a path with the text, small letters, from behind (or before) a row on and once around.
+pub fn seek(plan: &Plan, rows: Arc<Vec<u32>>, wanted: &str, (here, forward): (usize, bool), worker: &Worker) {
+    let len = rows.len();
+    let round = |by: usize| if forward { (here + by) % len } else { (here + len - by) % len };
+    let found = (1..=len).map(round).find(|&at| {
+        let entry = rows.get(at).and_then(|&row| plan.entries.get(row as usize));
+        entry.is_some_and(|e| path(e).to_lowercase().contains(wanted))
+    });
+    worker.answer(Told::Found(rows, found));
 }

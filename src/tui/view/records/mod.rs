@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crossterm::event::{MouseEvent, MouseEventKind};
+use crossterm::event::MouseEvent;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -30,6 +30,7 @@ use crate::tui::jobs::{Answer, Slot};
 use crate::tui::wal::Pair;
 use crate::tui::widget::hex::Hex;
 use crate::tui::widget::list::List;
+use crate::tui::widget::pane::pressed;
 
 /// Rows that are kept ready on either side of the selected one: more than any screen has.
 const AROUND: usize = 512;
@@ -538,15 +539,6 @@ impl Records {
             self.goto(next);
         }
     }
-
-    /// The pane at a place, and the line in it.
-    fn pane_at(&self, column: u16, row: u16) -> Option<(Pane, usize)> {
-        let panes = [Pane::List, Pane::Fields, Pane::Bytes];
-        panes.into_iter().zip(&self.areas).find_map(|(pane, area)| {
-            let area = area.get();
-            area.contains((column, row).into()).then(|| (pane, usize::from(row - area.y)))
-        })
-    }
 }
 
 /// Why there are no records.
@@ -770,10 +762,8 @@ impl View for Records {
     }
 
     fn mouse(&mut self, event: MouseEvent, _area: Rect, context: &mut Context<'_>) {
-        if !matches!(event.kind, MouseEventKind::Down(_)) {
-            return;
-        }
-        let Some((pane, line)) = self.pane_at(event.column, event.row) else { return };
+        let panes = [Pane::List, Pane::Fields, Pane::Bytes];
+        let Some((pane, line)) = pressed(event, panes, &self.areas) else { return };
         let was = self.pane;
         self.pane = pane;
         match pane {
