@@ -136,7 +136,7 @@ fn with_hints(server: &Server) -> (Cluster, Cluster) {
     new.wait_for(&old);
     new.sql("CHECKPOINT");
     new.promote();
-    old.sql("INSERT INTO busy SELECT generate_series(1, 500)");
+    old.sql("INSERT INTO busy SELECT generate_series(1, 500); UPDATE hinted SET n = 0 WHERE id = 1");
     new.sql("INSERT INTO busy SELECT generate_series(1, 5)");
     old.stop(Mode::Fast);
     new.stop(Mode::Fast);
@@ -154,6 +154,49 @@ fn another_value(target: &Cluster, file: &str) -> PathBuf {
     page[8..10].copy_from_slice(&sum.to_le_bytes());
     fs::write(&path, bytes).unwrap();
     path
+}
+
+/// What happens to the target after everything was copied is found before the control file comes back, and once it is
+/// mended the rewind is completed. `quiet` is a relation of which no block is copied, of `copied` the first one is.
+fn changed_half_way(old: &Cluster, source: &Path, quiet: &str, copied: &str) {
+    let target = old.copy();
+    let path = another_value(&target, quiet);
+    assert_eq!(verified(&target, source).unwrap().0, Some(5));
+    let right = fs::read(old.pgdata().join(quiet)).unwrap();
+    let resumed = |status| {
+        let text = ends(&target, &["resume", "data", "--undo-dir", "undo", "--verify=full", "-q"], status);
+        assert_eq!(target.pgdata().join("global/pg_control").exists(), status == 0, "{text}");
+        text
+    };
+    fs::write(&path, &right).unwrap();
+
+    let block = target.pgdata().join(copied);
+    let whole = fs::read(&block).unwrap();
+    let theirs = fs::read(source.join(copied)).unwrap();
+    assert!(whole[..BLOCK_SIZE] == theirs[..BLOCK_SIZE], "the first block of {copied} was to be copied");
+    let mut other = whole.clone();
+    other[BLOCK_SIZE - 3] ^= 1;
+    fs::write(&block, other).unwrap();
+    let text = resumed(5);
+    assert!(text.contains(copied) && text.contains("read back"), "{text}");
+    fs::write(&block, whole).unwrap();
+
+    fs::write(&path, [&right[..], &[0; BLOCK_SIZE]].concat()).unwrap();
+    let more = path.with_file_name("77777");
+    fs::write(&more, [0; BLOCK_SIZE]).unwrap();
+    // pg_aggregate, which nobody has written to
+    let gone = path.with_file_name("2600");
+    let kept = path.with_file_name("kept");
+    fs::rename(&gone, &kept).unwrap();
+    let text = resumed(5);
+    let longer =
+        format!("{quiet}: it has {} bytes, the source's has {}", right.len() + BLOCK_SIZE, right.len());
+    assert!(text.contains(&longer) && text.contains("77777: the source does not have it"), "{text}");
+    assert!(text.contains("2600: only the source has it"), "{text}");
+    fs::write(&path, &right).unwrap();
+    fs::remove_file(&more).unwrap();
+    fs::rename(&kept, &gone).unwrap();
+    resumed(0);
 }
 
 fn hints_and_a_value(server: &Server) {
@@ -174,7 +217,9 @@ fn hints_and_a_value(server: &Server) {
 
     new.start();
     let file = new.sql("SELECT pg_relation_filepath('quiet')");
+    let copied = new.sql("SELECT pg_relation_filepath('hinted')");
     new.stop(Mode::Fast);
+    changed_half_way(&old, &source, &file, &copied);
     let changed = old.copy();
     let path = another_value(&changed, &file);
     let before = fs::read(&path).unwrap();
