@@ -275,8 +275,22 @@ fn recovered_and_undone(server: &Server, clones: bool) {
     let before = tree(&pair.roots());
     let bin = server.bin.to_str().unwrap();
     let rewind = ["rewind", "-D", "data", "--source-pgdata", source.to_str().unwrap(), "--bindir", bin];
-    let text = pair.ends(&rewind, 0);
     let waiting = old.dir().join("data.forkpoint.recovery");
+    if clones {
+        // a run that recovers and comes no further: the next one finds the clone
+        let other = old.dir().join("data.forkpoint");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("mine"), "").unwrap();
+        let text = pair.ends(&rewind, 1);
+        assert!(text.contains("no store of this data directory") && waiting.exists(), "{text}");
+        fs::remove_dir_all(other).unwrap();
+        let text = pair.ends(&rewind, 0);
+        assert!(text.contains("before an earlier run recovered it is kept as a clone"), "{text}");
+        assert!(!waiting.exists(), "{text}");
+        pair.ends(&["undo", "data"], 0);
+        assert_same(&tree(&pair.roots()), &before, "undone to before an earlier run's recovery");
+    }
+    let text = pair.ends(&rewind, 0);
     assert!(!waiting.exists(), "{text}");
     let kept = if clones { "is kept as a clone" } else { "undo will return only to the state after it" };
     assert!(text.contains(kept), "{text}");
@@ -341,6 +355,20 @@ fn recovered_and_undone(server: &Server, clones: bool) {
     let (status, text) = pair.run(&["rewind", "-D", "data", "--source-pgdata", "same", "--bindir", bin]);
     assert_eq!(status, Some(0), "{text}");
     assert!(text.contains("no rewind required") && !waiting.exists(), "{}: {text}", crashed.display());
+    // a server ran between the recovery and the next run: undo must not lead back to before that
+    old.start();
+    old.stop(Mode::Immediate);
+    let other = old.dir().join("data.forkpoint");
+    fs::remove_dir_all(&other).unwrap();
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("mine"), "").unwrap();
+    pair.ends(&rewind, 1);
+    assert!(waiting.exists());
+    old.start();
+    old.stop(Mode::Fast);
+    fs::remove_dir_all(&other).unwrap();
+    let text = pair.ends(&rewind, 0);
+    assert!(!text.contains("is kept as a clone") && waiting.exists(), "{text}");
 }
 
 #[test]

@@ -177,6 +177,30 @@ pub fn before_recovery(
     }
 }
 
+/// The target is recovered.
+pub fn recovered(early: Option<&Path>, target: &Path, log: &mut Log<'_>) {
+    if let Some(clone) = early
+        && let Err(trouble) = early::recovered(clone, target, &RealDisk::new())
+    {
+        // it serves this run all the same
+        log.note(&trouble.to_string());
+    }
+}
+
+/// The clone that an earlier run made, which recovered the target and came no further.
+pub fn left(target: &Path, options: &Options, log: &mut Log<'_>) -> Option<PathBuf> {
+    let place = target.canonicalize().unwrap_or_else(|_| target.to_owned());
+    let left = || early::left(&place, undo_dir(options).as_deref(), &RealDisk::new());
+    let found = if options.no_undo { None } else { left().unwrap_or_default() };
+    if let Some(clone) = &found {
+        log.note(&format!(
+            "the target as it was before an earlier run recovered it is kept as a clone in \"{}\"",
+            clone.display()
+        ));
+    }
+    found
+}
+
 /// There is nothing to undo: the target was recovered, as a server does it at every start after a crash.
 pub fn not_needed(early: Option<&Path>, log: &mut Log<'_>) {
     if let Some(path) = early

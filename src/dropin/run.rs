@@ -92,8 +92,11 @@ pub fn run(options: &Options, threads: usize, progress: &Progress, log: &mut Log
             }
             early = carry::before_recovery(target, options, progress, log)?;
             server.recover(target, log)?;
+            carry::recovered(early.as_deref(), target, log);
             ours = control::read(target, major, log)?;
         }
+    } else if !options.dry_run {
+        early = carry::left(target, options, log);
     }
     let theirs = control::read(source, major, log)?;
     control::check(&ours, &theirs, log)?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::checks;
 use super::clone::{self, How, Maker, Note, Places};
 use super::control;
-use super::disk::{At, Disk, Root, read_small, sync_dir, write_all_at};
+use super::disk::{At, Disk, Root, absent_is_none, read_small, sync_dir, write_all_at};
 use super::error::{Doing, Trouble};
 use super::hash;
 use super::journal::Attributes;
@@ -24,6 +24,8 @@ use crate::scan::progress::Progress;
 const SUFFIX: &str = ".recovery";
 /// What it is, in it.
 const ABOUT: &str = "early.json";
+/// SHA-256 of the control file that the recovery left.
+const RECOVERED: &str = "recovered";
 
 /// What the control file was, and attributes that the list does not have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,8 +78,7 @@ pub fn before_recovery(
     if checks::running(disk, &side)?.is_some() || !beside(disk, &side, parent)? {
         return Ok(None);
     }
-    let mut name: OsString = store::name(target);
-    name.push(SUFFIX);
+    let name = waiting_name(target);
     let path = parent.join(&name);
     store::remove_directory(disk, &path)?;
     let above = disk.open_root(parent).doing("could not be opened", parent)?;
@@ -98,6 +99,43 @@ pub fn before_recovery(
             Err(trouble)
         }
     }
+}
+
+/// Notes, once the target is recovered, which control file it has, so that a later run knows what the clone is good for.
+///
+/// # Errors
+/// It cannot be read or written.
+pub fn recovered(clone: &Path, target: &Path, disk: &dyn Disk) -> Result<(), Trouble> {
+    let side = Side::found(disk, target)?;
+    let root = disk.open_root(clone).doing("could not be opened", clone)?;
+    let full = clone.join(RECOVERED);
+    let file = disk.create(At::new(root, RECOVERED), FILE_MODE).doing("could not be made", &full)?;
+    let sha256 = hash::of(&control::required(disk, &side)?);
+    write_all_at(&*file, sha256.as_bytes(), 0).doing("could not be written", &full)?;
+    file.sync().doing("could not be synced", &full)?;
+    sync_dir(disk, At::new(root, "")).doing("could not be synced", clone)
+}
+
+/// The clone that an earlier run left waiting, if nothing has happened to the target since it was recovered.
+///
+/// # Errors
+/// Something there cannot be read.
+pub fn left(target: &Path, undo_dir: Option<&Path>, disk: &dyn Disk) -> Result<Option<PathBuf>, Trouble> {
+    let Some(parent) = undo_dir.or_else(|| target.parent()) else { return Ok(None) };
+    let path = parent.join(waiting_name(target));
+    let root = absent_is_none(disk.open_root(&path)).doing("could not be opened", &path)?;
+    let Some(root) = root else { return Ok(None) };
+    let side = Side::found(disk, target)?;
+    let noted = absent_is_none(read_small(disk, At::new(root, RECOVERED), LIMIT));
+    let noted = noted.doing("could not be read", &path.join(RECOVERED))?;
+    let now = hash::of(&control::required(disk, &side)?);
+    Ok(noted.is_some_and(|noted| noted == now.as_bytes()).then_some(path))
+}
+
+fn waiting_name(target: &Path) -> OsString {
+    let mut name = store::name(target);
+    name.push(SUFFIX);
+    name
 }
 
 /// Whether a directory lies outside the target, on the filesystem that holds all of it.
