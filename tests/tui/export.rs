@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use forkpoint::tui::start::What;
 
-use crate::robot::{Robot, pair};
+use crate::robot::{Robot, WIDE, pair};
 
 fn place() -> PathBuf {
     std::env::current_dir().unwrap()
@@ -13,7 +13,7 @@ fn place() -> PathBuf {
 
 #[test]
 fn a_name_is_asked_for_and_nothing_is_overwritten() {
-    let mut robot = Robot::open("basic-18", (80, 24));
+    let mut robot = Robot::open("basic-18", WIDE);
     let folder = place().join("exports");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir(&folder).unwrap();
@@ -50,7 +50,7 @@ fn a_name_is_asked_for_and_nothing_is_overwritten() {
 
 #[test]
 fn the_name_that_is_given_first_is_free() {
-    let mut robot = Robot::open("basic-18", (120, 40));
+    let mut robot = Robot::open("basic-18", WIDE);
     robot.keys("7e");
     robot.shows("/forkpoint-plan");
     let frame = robot.frame();

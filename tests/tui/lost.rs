@@ -5,7 +5,7 @@ use forkpoint::lost::{Filter, Lost, lost};
 use forkpoint::report::lost::jsonl;
 use serde_json::Value;
 
-use crate::robot::{Robot, pair};
+use crate::robot::{Robot, WIDE, pair};
 
 fn options(name: &str) -> Options {
     let pair = pair(name);
@@ -144,7 +144,7 @@ fn the_records_of_a_transaction_are_one_key_away() {
 
 #[test]
 fn what_is_lost_is_written_to_files() {
-    let mut robot = Robot::open("basic-18", (80, 24));
+    let mut robot = Robot::open("basic-18", WIDE);
     robot.keys("6e").shows("as an SQL script, and beside it as JSON lines");
     robot.keys("<C-u>rows.sql<Enter>").shows("written: ").shows("/rows.sql, and beside it rows.jsonl");
     let place = std::env::current_dir().unwrap();

@@ -5,7 +5,7 @@ use forkpoint::plan::{self, Plan, PlanOptions};
 use forkpoint::tui::executor::Command;
 use forkpoint::tui::start::What;
 
-use crate::robot::{Robot, pair};
+use crate::robot::{Robot, WIDE, pair};
 
 fn truth(name: &str, options: &PlanOptions) -> Plan {
     let pair = pair(name);
@@ -24,7 +24,10 @@ fn preview() {
     // paths, times and owners are those of the scratch directory
     robot.shows("copy base/1/1247_fsm").shows("24,576 bytes, mode 0600");
     robot.keys("<Esc><Tab><Enter>");
-    robot.shows(&plan.id[..32]).shows("What would be done");
+    robot.shows(&plan.id[..32]);
+    robot.resize(WIDE);
+    robot.keys("").shows("What would be done");
+    robot.resize((80, 24));
     robot.keys("<Esc><Tab><Enter>");
     robot.check("plan-check-80x24");
     robot.keys("<Esc><Tab>").resize((120, 40));
@@ -97,6 +100,7 @@ fn a_file_is_kept_or_not() {
     let plan = truth("basic-18", &options);
     robot.shows("chosen: keep postgresql.conf");
     robot.keys("e").shows("Writes the plan as JSON");
+    robot.resize(WIDE);
     robot.keys("<Enter>");
     let written = written(&robot);
     assert_eq!(written, plan);

@@ -79,6 +79,9 @@ pub struct Robot {
     size: (u16, u16),
 }
 
+/// Room for a message with any path in one line.
+pub const WIDE: (u16, u16) = (200, 50);
+
 impl Robot {
     /// Opens a bundled pair and waits until nothing runs any more.
     pub fn open(name: &str, size: (u16, u16)) -> Self {
@@ -243,9 +246,15 @@ impl Robot {
     #[track_caller]
     pub fn shows(&mut self, text: &str) -> &mut Self {
         let frame = self.frame();
-        assert!(frame.contains(text), "{text:?} is not in\n{frame}");
+        assert!(frame.contains(text) || boxed(&frame).contains(text), "{text:?} is not in\n{frame}");
         self
     }
+}
+
+/// What stands in the box in front, in one line: where its lines break depends on how long paths are.
+fn boxed(frame: &str) -> String {
+    let inside = frame.lines().filter_map(|line| line.split('│').nth(1));
+    inside.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
 }
 
 fn named(name: &str) -> (KeyCode, KeyModifiers) {
