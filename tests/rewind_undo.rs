@@ -188,6 +188,57 @@ fn undone_to_the_last_attribute() {
     say(&format!("undone_to_the_last_attribute: {entries} entries; extended attributes: {kept}"));
 }
 
+/// A rewind that makes room for itself and is then refused or killed leaves the way back of the one before.
+#[test]
+fn a_finished_store_outlives_a_refusal() {
+    let place = scratch();
+    let Some(base) = as_other_user("a_finished_store_outlives_a_refusal", place.path()) else { return };
+    let (made, plan) = build(&base);
+    let disk = RealDisk::new();
+    let target = made.target();
+    tree(&made.belongs());
+    let before = tree(&made.belongs());
+    let next = Options { replace_finished: true, ..options() };
+    let (store, aside) = (base.join("data.forkpoint"), base.join("data.forkpoint.previous"));
+    let found = |place: &Path, what: &str| {
+        let status = status(&target, None, &disk).unwrap();
+        assert_eq!(status.state, State::Done, "{what}: {status:?}");
+        assert_eq!(status.rewind.unwrap().store, place, "{what}");
+    };
+    apply(&plan, &options(), &disk, &Progress::default()).unwrap();
+
+    // the target is not what the plan was made of any more
+    let failed = apply(&plan, &next, &disk, &Progress::default()).unwrap_err();
+    assert!(!failed.halfway && failed.to_string().contains("pg_control"), "{failed}");
+    found(&store, "refused");
+    // killed while the next store was made
+    fs::rename(&store, &aside).unwrap();
+    found(&aside, "set aside");
+    fs::create_dir(&store).unwrap();
+    fs::write(store.join("lock"), "").unwrap();
+    found(&aside, "half the next store");
+    apply(&plan, &next, &disk, &Progress::default()).unwrap_err();
+    found(&store, "refused after that");
+    assert!(!aside.exists() && store.join("manifest.json").exists());
+    // another rewind's store counts for nothing under that name
+    fs::rename(&store, &aside).unwrap();
+    let pointer = fs::read_to_string(target.join("forkpoint.state")).unwrap();
+    let parsed: serde_json::Value = serde_json::from_str(&pointer).unwrap();
+    let operation = parsed["operation"].as_str().unwrap();
+    fs::write(target.join("forkpoint.state"), pointer.replace(operation, "0123456789abcdef")).unwrap();
+    assert_eq!(status(&target, None, &disk).unwrap().state, State::None);
+    fs::write(target.join("forkpoint.state"), pointer).unwrap();
+    fs::rename(&aside, &store).unwrap();
+
+    undo(&target, None, &disk, &Progress::default()).unwrap();
+    assert_same(&tree(&made.belongs()), &before, "undone");
+    let before = tree(&made.belongs());
+    apply(&plan, &options(), &disk, &Progress::default()).unwrap();
+    fs::rename(&store, &aside).unwrap();
+    undo(&target, None, &disk, &Progress::default()).unwrap();
+    assert_same(&tree(&made.belongs()), &before, "undone from where it was set aside");
+}
+
 /// A filesystem in a file, mounted; `None` where that is not possible.
 struct Mounted(PathBuf);
 

@@ -10,7 +10,7 @@ use super::checks;
 use super::clone::{self, Keep};
 use super::control;
 use super::copy::Checks;
-use super::disk::{At, Disk, Root, absent_is_none, exists};
+use super::disk::{At, Disk, Root, absent_is_none, exists, sync_dir};
 use super::early;
 use super::error::{Doing, Failed, Trouble, refuse};
 use super::fetched;
@@ -29,8 +29,6 @@ use crate::plan::Plan;
 use crate::plan::path::PlanPath;
 use crate::scan::progress::Progress;
 
-/// Behind the name of a finished rewind's store while the next one is in the works.
-const PREVIOUS: &str = ".previous";
 /// Names of a store, by which one is known that was never finished.
 const OWN: [&str; 13] = [
     clone::DIRECTORY,
@@ -176,7 +174,7 @@ fn begin(
     checks::source(disk, plan, &source)?;
     let (parent, parent_path) = store_parent(disk, &target, &source, options)?;
     let name = PathBuf::from(store::name(target_path));
-    let previous = make_room(disk, &target, (parent, &parent_path), &name, options)?;
+    let finished = make_room(disk, &target, (parent, &parent_path), &name, options)?;
 
     let control = control::required(disk, &target)?;
     let looked =
@@ -231,14 +229,23 @@ fn begin(
         threads: options.threads,
         progress,
     };
-    let store = Store::create(disk, (parent, &parent_path), &name, &target, &contents)?;
-    if let Err(trouble) = fetched::bring(disk, plan, &ops, &store, progress) {
-        if let Some(early) = &early {
-            early.move_back(disk, store.root)?;
+    // last of all: what is refused above leaves the way back of the finished rewind as it was
+    let previous =
+        if finished { Some(set_aside(disk, &target, (parent, &parent_path), &name)?) } else { None };
+    let made = (|| {
+        let store = Store::create(disk, (parent, &parent_path), &name, &target, &contents)?;
+        if let Err(trouble) = fetched::bring(disk, plan, &ops, &store, progress) {
+            store.give_up(disk, early.as_ref())?;
+            return Err(trouble);
         }
-        store.remove(disk)?;
-        return Err(trouble);
-    }
+        Ok(store)
+    })();
+    let store = made.inspect_err(|_| {
+        if previous.is_some() {
+            // it is found under its other name, too
+            let _ = bring_back(disk, (parent, &parent_path), &name);
+        }
+    })?;
     if let Some(early) = early {
         // empty by now: what cannot be cleared away is no reason to stop
         let _ = early.clear(disk);
@@ -363,14 +370,14 @@ fn not_halfway(
 }
 
 /// Makes way for a new store: what never began and what was undone is removed, what is finished only if that was asked
-/// for. Gives the place that a finished one was put at.
+/// for. Whether there is a finished one, which has to be set aside.
 fn make_room(
     disk: &dyn Disk,
     target: &Side,
     parent: (Root, &Path),
     name: &Path,
     options: &Options,
-) -> Result<Option<PathBuf>, Trouble> {
+) -> Result<bool, Trouble> {
     let path = parent.1.join(name);
     let data = target.path.display();
     let found = pointer::find(disk, &target.path, options.undo_dir.as_deref())?;
@@ -392,37 +399,64 @@ fn make_room(
             "{told}. If it is of no use any more, remove the file forkpoint.state, which is no part of a cluster."
         ));
     }
-    if !exists(disk, At::new(parent.0, name)).doing("could not be looked at", &path)? {
-        return Ok(None);
-    }
-    match &found.store {
-        Some((there, _, journal)) if *there == path => {
-            if journal.done.is_none() || journal.undone.is_some() || journal.discarding.is_some() {
-                Store::open(disk, &path)?.remove(disk)?;
-                return Ok(None);
-            }
-            let mut old = name.as_os_str().to_owned();
-            old.push(PREVIOUS);
-            let previous = parent.1.join(&old);
-            store::remove_directory(disk, &previous)?;
-            disk.rename(At::new(parent.0, name), At::new(parent.0, &old))
-                .doing("could not be renamed", &path)?;
-            Ok(Some(previous))
+    let there = exists(disk, At::new(parent.0, name)).doing("could not be looked at", &path)?;
+    if let Some((_, _, journal)) = found.store.as_ref().filter(|(store, ..)| there && *store == path) {
+        if journal.done.is_none() || journal.undone.is_some() || journal.discarding.is_some() {
+            Store::open(disk, &path)?.remove(disk)?;
+            return Ok(false);
         }
-        _ => {
-            let names = disk.list(At::new(parent.0, name)).doing("could not be listed", &path)?;
-            if names.iter().any(|n| !OWN.iter().any(|own| n == own) && !clone::is_part(n)) {
-                return refuse(format!(
-                    "{} is there and is no store of this data directory. Move it away, or give a directory with \
-                     --undo-dir.",
-                    path.display()
-                ));
-            }
-            // a store whose making was interrupted, before anything was changed
-            store::remove_directory(disk, &path)?;
-            Ok(None)
-        }
+        return Ok(true);
     }
+    if there {
+        let names = disk.list(At::new(parent.0, name)).doing("could not be listed", &path)?;
+        if names.iter().any(|n| !OWN.iter().any(|own| n == own) && !clone::is_part(n)) {
+            return refuse(format!(
+                "{} is there and is no store of this data directory. Move it away, or give a directory with \
+                 --undo-dir.",
+                path.display()
+            ));
+        }
+        // a store whose making was interrupted, before anything was changed
+        store::remove_directory(disk, &path)?;
+    }
+    // as that interrupted run left the one before
+    let aside = found.store.as_ref().is_some_and(|(store, ..)| *store == pointer::previous(&path));
+    if aside {
+        bring_back(disk, parent, name)?;
+    }
+    Ok(aside)
+}
+
+/// Puts the store of a finished rewind where it is out of the next one's way, and says where.
+fn set_aside(disk: &dyn Disk, target: &Side, parent: (Root, &Path), name: &Path) -> Result<PathBuf, Trouble> {
+    let (path, old) = (parent.1.join(name), pointer::previous(name));
+    let previous = parent.1.join(&old);
+    if exists(disk, At::new(parent.0, &old)).doing("could not be looked at", &previous)? {
+        let root = disk.open_root(&previous).doing("could not be opened", &previous)?;
+        let known =
+            exists(disk, At::new(root, "manifest.json")).doing("could not be looked at", &previous)?;
+        let meta = disk.metadata(At::new(target.root, "")).doing("could not be looked at", &target.path)?;
+        let of = if known { Some(store::read(disk, root, &previous)?.0.identity) } else { None };
+        if of.is_none_or(|of| (of.device, of.inode) != (meta.device, meta.inode)) {
+            return refuse(format!(
+                "{} is there and is no store of this data directory, whose finished store would be put there. Move it \
+                 away.",
+                previous.display()
+            ));
+        }
+        store::remove_directory(disk, &previous)?;
+    }
+    disk.rename(At::new(parent.0, name), At::new(parent.0, &old)).doing("could not be renamed", &path)?;
+    sync_dir(disk, At::new(parent.0, "")).doing("could not be synced", parent.1)?;
+    Ok(previous)
+}
+
+/// And where it was.
+fn bring_back(disk: &dyn Disk, parent: (Root, &Path), name: &Path) -> Result<(), Trouble> {
+    let old = pointer::previous(name);
+    disk.rename(At::new(parent.0, &old), At::new(parent.0, name))
+        .doing("could not be renamed", &parent.1.join(&old))?;
+    sync_dir(disk, At::new(parent.0, "")).doing("could not be synced", parent.1)
 }
 
 /// Carries on with a rewind that was interrupted. It trusts the plan in the store.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::checks;
 use super::clone::{self, How, Maker, Note, Places};
 use super::control;
-use super::disk::{At, Disk, Root, absent_is_none, read_small, sync_dir, write_all_at};
+use super::disk::{At, Disk, Root, absent_is_none, exists, read_small, sync_dir, write_all_at};
 use super::error::{Doing, Trouble};
 use super::hash;
 use super::journal::Attributes;
@@ -246,16 +246,19 @@ impl Waiting {
         Ok(())
     }
 
-    /// Moves it back, out of a store that is to be removed.
+    /// Moves back what of it a store has that is to be removed, and what it lacks itself.
     ///
     /// # Errors
     /// As `rename`.
     pub fn move_back(&self, disk: &dyn Disk, store: Root) -> Result<(), Trouble> {
         for name in self.names() {
-            disk.rename(At::new(store, &name), At::new(self.root, &name))
-                .doing("could not be moved back", &self.path.join(&name))?;
+            let (here, there) = (At::new(self.root, &name), At::new(store, &name));
+            let full = self.path.join(&name);
+            if !exists(disk, here).doing("could not be looked at", &full)? {
+                absent_is_none(disk.rename(there, here)).doing("could not be moved back", &full)?;
+            }
         }
-        Ok(())
+        sync_dir(disk, At::new(self.root, "")).doing("could not be synced", &self.path)
     }
 
     /// What is left of the place where it waited goes away.

@@ -12,6 +12,16 @@ use super::store::{self, FILE_MODE};
 /// The pointer while it is written.
 const NEW: &str = "forkpoint.state.new";
 
+/// Behind the name of a finished rewind's store while the next one is in the works.
+const PREVIOUS: &str = ".previous";
+
+/// The name that a store has then.
+pub fn previous(store: &Path) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(PREVIOUS);
+    name.into()
+}
+
 /// A data directory, and the store that belongs to it.
 #[derive(Debug)]
 pub struct Found {
@@ -94,7 +104,10 @@ pub fn find(disk: &dyn Disk, target: &Path, undo_dir: Option<&Path>) -> Result<F
     let name = store::name(target);
     places.extend(undo_dir.into_iter().flat_map(|dir| [dir.join(&name), dir.to_owned()]));
     places.extend(target.parent().map(|dir| dir.join(&name)));
-    for place in places {
+    // a run that was interrupted before it wrote its own pointer: only the very store that the pointer names counts
+    let aside = pointer.as_ref().filter(|_| found.strange.is_none());
+    let aside = aside.map(|pointer| (previous(pointer.store.as_path()), Some(pointer.operation.as_str())));
+    for (place, operation) in places.into_iter().map(|place| (place, None)).chain(aside) {
         let Some(there) = absent_is_none(disk.open_root(&place)).doing("could not be opened", &place)? else {
             continue;
         };
@@ -103,7 +116,8 @@ pub fn find(disk: &dyn Disk, target: &Path, undo_dir: Option<&Path>) -> Result<F
         }
         let (manifest, journal) = store::read(disk, there, &place)?;
         let identity = manifest.identity;
-        if (identity.device, identity.inode) == (meta.device, meta.inode) {
+        let named = operation.is_none_or(|operation| operation == manifest.operation);
+        if named && (identity.device, identity.inode) == (meta.device, meta.inode) {
             found.store = Some((place, manifest, journal));
             return Ok(found);
         }

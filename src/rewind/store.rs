@@ -127,6 +127,22 @@ impl Store {
         let path = parent.1.join(name);
         disk.mkdir(At::new(parent.0, name), DIRECTORY_MODE).doing("could not be made", &path)?;
         let root = disk.sub_root(At::new(parent.0, name)).doing("could not be opened", &path)?;
+        let mut annexes = Vec::new();
+        Self::fill(disk, parent, (root, &path), target, contents, &mut annexes).inspect_err(|_| {
+            // half a store takes room and is of no use
+            let _ = clear(disk, (root, &path), &annexes, contents.early);
+        })
+    }
+
+    fn fill(
+        disk: &dyn Disk,
+        parent: (Root, &Path),
+        (root, path): (Root, &Path),
+        target: &Side,
+        contents: &Contents<'_>,
+        annexes: &mut Vec<Annex>,
+    ) -> Result<Self, Trouble> {
+        let path = path.to_owned();
         let mut files = vec![put(disk, root, &path, "lock", b"")?];
         let held = lock(disk, At::new(root, "lock"), &path)?;
         files.push(put(disk, root, &path, "plan.json", contents.plan)?);
@@ -153,19 +169,14 @@ impl Store {
                     && let Some((annex, at)) = make_annex(disk, target, link, *behind)?
                 {
                     moved.push((Some(link.clone()), at));
-                    manifest.annexes.push(annex);
+                    annexes.push(annex);
                 }
             }
+            manifest.annexes.clone_from(annexes);
             let at = (root, path.as_path());
             let early = contents.early.map(|early| Ok(Some(early.note.clone())));
             let made = early.unwrap_or_else(|| cloned(disk, at, target, &manifest.annexes, contents));
-            manifest.clone = made.inspect_err(|_| {
-                // half a clone takes room and is of no use
-                for annex in &manifest.annexes {
-                    let _ = remove_directory(disk, annex.path.as_path());
-                }
-                let _ = remove_directory(disk, &path);
-            })?;
+            manifest.clone = made?;
         }
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|e| Trouble::Store { path: path.clone(), what: e.to_string() })?;
@@ -339,6 +350,11 @@ impl Store {
         Ok(())
     }
 
+    /// Removes a store that nothing was done with; a clone that it took in goes back to where it waited.
+    pub fn give_up(self, disk: &dyn Disk, early: Option<&Waiting>) -> Result<(), Trouble> {
+        clear(disk, (self.root, &self.path), &self.manifest.annexes, early)
+    }
+
     /// Removes the store and its annexes. The manifest goes last: without it a store is nothing.
     pub fn remove(self, disk: &dyn Disk) -> Result<(), Trouble> {
         for annex in &self.manifest.annexes {
@@ -353,6 +369,26 @@ impl Store {
         sync_dir(disk, At::new(self.root, "")).doing("could not be synced", &self.path)?;
         remove_directory(disk, &self.path)
     }
+}
+
+/// Removes a store that nothing was done with, and puts the clone that it took in back first. From the start on it is no
+/// store any more, whatever comes between.
+fn clear(
+    disk: &dyn Disk,
+    (root, path): (Root, &Path),
+    annexes: &[Annex],
+    early: Option<&Waiting>,
+) -> Result<(), Trouble> {
+    let (manifest, new) = (At::new(root, "manifest.json"), At::new(root, "manifest.json.new"));
+    absent_is_none(disk.rename(manifest, new)).doing("could not be renamed", &path.join("manifest.json"))?;
+    sync_dir(disk, At::new(root, "")).doing("could not be synced", path)?;
+    if let Some(early) = early {
+        early.move_back(disk, root)?;
+    }
+    for annex in annexes {
+        remove_directory(disk, annex.path.as_path())?;
+    }
+    remove_directory(disk, path)
 }
 
 /// The plan in a store.
