@@ -689,6 +689,54 @@ fn a_segment_that_is_closed_or_cut_short() {
     assert!(!first.contains("REWIND: "), "{first}");
 }
 
+/// A killed server's last segment that is cut short is damage, not the end of its WAL: what lay behind the cut may have
+/// changed blocks, and commits in it may have been confirmed.
+#[test]
+fn a_killed_servers_last_segment_that_is_cut_short() {
+    let pair = Bundled::new("crashed-target");
+    let name = "000000010000000000000011";
+    let segment = pair.at("target/pg_wal").join(name);
+    let cut = |at| fs::File::options().write(true).open(&segment).unwrap().set_len(at).unwrap();
+    let report = || {
+        let text = pair.ends(&["report", "target", "source", "--format", "json"], 3);
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        (json["verdict"]["line"].as_str().unwrap().to_owned(), in_one_line(&text))
+    };
+    // 3 of 22 transactions lie behind it, and the last record before it has its end behind it
+    for at in [344_064, 348_000] {
+        cut(at);
+        let (line, text) = report();
+        assert!(
+            line.starts_with("UNDECIDED: 1 segment of WAL that a rewind needs is here and cut short"),
+            "{line}"
+        );
+        assert!(line.contains(name) && line.contains("at least 19 commits"), "{line}");
+        for wrong in [
+            "FP24",
+            "confirmed to a client",
+            "The WAL ends where it should",
+            "found nowhere",
+            "nothing stands",
+        ] {
+            assert!(!text.contains(wrong), "{wrong}: {text}");
+        }
+        assert!(text.contains("FP19") && text.contains("1 segment of it is there and cut short"), "{text}");
+        let told = in_one_line(&pair.ends(&["plan", "target", "source", "-o", "plan.json"], 4));
+        assert!(told.contains(&format!("segment {name} is cut short: it has {at} bytes")), "{told}");
+        pair.ends(&["apply", "plan.json", "--yes", "--target-is-stopped"], 4);
+    }
+    // comparing all files does not need it
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "--compare", "-q"], 0);
+    // behind the end of its WAL nothing is missing
+    let truth = pairs::truth("crashed-target");
+    let end: forkpoint::pg::Lsn = truth["lsn"]["target_last_flush"].as_str().unwrap().parse().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    pairs::unpack_to("crashed-target", place.path());
+    fs::copy(place.path().join("target/pg_wal").join(name), &segment).unwrap();
+    cut((end.0 % (1 << 20)).next_multiple_of(8192));
+    pair.ends(&["plan", "target", "source", "-o", "plan.json", "-q"], 0);
+}
+
 /// Without the line breaks that depend on how long paths are.
 fn in_one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")

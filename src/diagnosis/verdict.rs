@@ -9,7 +9,7 @@ use crate::findings::{Finding, Severity};
 use crate::pg::Major;
 use crate::pg::control::DbState;
 use crate::source::leftovers::Postmaster;
-use crate::source::walset::Rejected;
+use crate::source::walset::{Reason, Rejected};
 
 use crate::facts::{Facts, Loss, NeededSegment, Relation, Unrelated, WalNeed};
 
@@ -220,6 +220,18 @@ impl Case<'_> {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// All of them are there, and none is as long as a segment.
+    fn cut_short(&self, names: &[String]) -> bool {
+        let facts = self.pair.facts;
+        let short = |name: &String| {
+            facts.target.rejected.iter().chain(&facts.source.rejected).any(|r| {
+                matches!(r.reason, Reason::Short { .. })
+                    && r.path.file_name().is_some_and(|n| n == name.as_str())
+            })
+        };
+        !names.is_empty() && names.iter().all(short)
     }
 
     /// The checkpoint that the blocks are searched from was not found either: older segments may be needed too.
@@ -563,9 +575,14 @@ impl Case<'_> {
                 first.reason
             );
         }
+        let state = if self.cut_short(&names) { "here and cut short" } else { "missing here" };
+        let whole = match (state, names.len()) {
+            ("missing here", _) => them,
+            (_, 1) => "it whole",
+            _ => "them whole",
+        };
         format!(
-            "UNDECIDED: {} of WAL that {task} {verb} missing here{which}; find {them} in an archive, else \
-             re-clone{loss}{blocked}",
+            "UNDECIDED: {} of WAL that {task} {verb} {state}{which}; find {whole} in an archive, else re-clone{loss}{blocked}",
             plural(names.len() as u64, "segment")
         )
     }

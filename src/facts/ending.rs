@@ -94,9 +94,10 @@ pub fn classify(
 
 /// Holds the end against pg_control: where it is not the end of what the server wrote, says so in `meaning`. `copy`: the
 /// directory is a base backup, whose files hold nothing beyond the backup's end.
-pub fn hold_against(end: &mut WalEnd, control: &ControlFile, copy: bool, set: &WalSet) {
+pub fn hold_against(end: &mut WalEnd, stopped: &Stopped, control: &ControlFile, copy: bool, set: &WalSet) {
     let own = |segno| set.candidates(end.timeline, segno).iter().any(|c| c.place == Place::Own);
     let size = set.segment_size();
+    let damaged = matches!(end.kind, EndKind::Damaged { .. });
     let short = if end.last_record < control.checkpoint {
         Some(format!(
             "The WAL that is there ends at {}, before the checkpoint at {} that pg_control names: what lay between was \
@@ -122,16 +123,35 @@ pub fn hold_against(end: &mut WalEnd, control: &ControlFile, copy: bool, set: &W
                 WalName::Segment(end.timeline, size.segno(end.lsn)).file_name(size),
                 end.lsn
             )),
+            state if !copy && !damaged => cut_short(stopped, set).map(|(at, name, length)| {
+                end.kind = EndKind::Cut { at };
+                format!(
+                    "The state is \"{state}\", and the server's segment {name} is cut short: it has {length} bytes, a \
+                     server's segments have {} from the start. Behind {} there may have been more, nobody can tell how much.",
+                    size.bytes(),
+                    end.lsn
+                )
+            }),
             _ => None,
         }
     };
-    if matches!(end.kind, EndKind::Damaged { .. }) {
+    if damaged {
         end.complete = false;
     }
     if let Some(short) = short {
         end.complete = false;
         end.meaning = short;
     }
+}
+
+/// The own file, with its length, that is shorter than a segment and in which reading came to the end of the file.
+fn cut_short(stopped: &Stopped, set: &WalSet) -> Option<(Lsn, String, u64)> {
+    let Some(Problem::ShortFile { at }) = stopped.problem else { return None };
+    let size = set.segment_size();
+    let segno = size.segno(at);
+    let file = set.open_damaged(stopped.timeline, segno)?;
+    (file.place == Place::Own && file.len < size.bytes())
+        .then(|| (at, WalName::Segment(stopped.timeline, segno).file_name(size), file.len))
 }
 
 fn own_file(set: &WalSet, timeline: TimelineId, segno: u64) -> Option<PathBuf> {
@@ -249,6 +269,8 @@ fn meaning(end: &WalEnd, stopped: &Stopped) -> String {
             "The WAL is not valid at {lsn}, and valid records follow at {next_valid}: damage in the middle, or remains of \
              an earlier run of the server. What lies behind {lsn} was not counted."
         ),
+        // said where it is found out
+        EndKind::Cut { at } => format!("The file that holds the WAL ends before {at}."),
         EndKind::Requested => "Reading stopped where it was asked to.".into(),
     }
 }

@@ -9,8 +9,8 @@ use thiserror::Error;
 use crate::names::{Catalogs, DiskBlocks, Names, Replay};
 use crate::pg::control::DbState;
 use crate::pg::{Lsn, TimelineId, WalName};
-use crate::scan::RelationSets;
 use crate::scan::walk::{Start, record_start, walk};
+use crate::scan::{EndKind, RelationSets};
 use crate::source::datadir::DataDir;
 use crate::source::leftovers::BackupLabel;
 use crate::source::pages::{NewerPages, newer_than};
@@ -502,8 +502,13 @@ impl Work<'_> {
                 None => "from the divergence to the end of the target's WAL; the last common checkpoint lies before it",
             };
             let path = self.target.path(format, &self.target.set);
+            let to = match end.kind {
+                // the record that it breaks off in may begin in the segment before
+                EndKind::Cut { at } => at.plus(1),
+                _ => end.lsn,
+            };
             let mut need =
-                needs::locate(&path, (from, end.lsn), why.into(), sets, |segno| (true, segno < common_below));
+                needs::locate(&path, (from, to), why.into(), sets, |segno| (true, segno < common_below));
             needs::short_ones(&mut need, &self.target.set);
             need
         });

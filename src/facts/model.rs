@@ -358,6 +358,13 @@ impl Facts {
         rejected.filter(of_it).find(|r| matches!(r.reason, Reason::Unreadable(_)))
     }
 
+    /// The file of a segment that is there and too short, if there is one.
+    pub fn cut_short(&self, timeline: TimelineId, segno: u64) -> Option<&Rejected> {
+        let of_it = |r: &&Rejected| (r.timeline, r.segno) == (timeline, segno);
+        let rejected = self.target.rejected.iter().chain(&self.source.rejected);
+        rejected.filter(of_it).find(|r| matches!(r.reason, Reason::Short { .. }))
+    }
+
     /// The target is a standby that received WAL past the divergence and replayed none of it that its files would show:
     /// it can follow without a rewind once that WAL is out of its way. One that was stopped says so in its control file;
     /// of one that was killed no page may be newer either, and it took queries: otherwise replay marks commits in

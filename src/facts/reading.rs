@@ -268,7 +268,7 @@ impl Work<'_> {
         let mut end = ending::classify(path, &opened.set, &stopped, kind, self.progress)?;
         // a label of an exclusive backup lies in the server's own directory
         let copy = opened.side.leftovers.backup_label.as_ref().is_some_and(|l| l.method == "streamed");
-        ending::hold_against(&mut end, opened.control(), copy, &opened.set);
+        ending::hold_against(&mut end, &stopped, opened.control(), copy, &opened.set);
         let Collected { changes, transactions, relation_sets, records, first_error } =
             collector.finish(task.next_xid);
         let mut read = Read { transactions, sets: relation_sets, ..Read::default() };

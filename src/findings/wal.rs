@@ -59,6 +59,8 @@ fn segment_evidence(pair: &Pair<'_>, segment: &NeededSegment) -> Evidence {
         timeline: Some(segment.timeline),
         value: if let Some(file) = unreadable(pair, segment) {
             format!("{} is there, and {}", file.path.display(), file.reason)
+        } else if let Some(file) = cut_short(pair, segment) {
+            format!("{} is there, and {}", file.path.display(), file.reason)
         } else if segment.found.is_empty() {
             format!("{} was found nowhere", segment.name)
         } else {
@@ -76,10 +78,17 @@ fn unreadable<'s>(pair: &Pair<'s>, segment: &NeededSegment) -> Option<&'s Reject
     pair.facts.unreadable(segment.timeline, segment.segno).filter(|_| segment.found.is_empty())
 }
 
+/// The file of a hole that is there and too short.
+fn cut_short<'s>(pair: &Pair<'s>, segment: &NeededSegment) -> Option<&'s Rejected> {
+    pair.facts.cut_short(segment.timeline, segment.segno).filter(|_| segment.found.is_empty())
+}
+
 /// What is the matter with segments of a range that cannot be had: sentences. `gone` says where they are not.
 fn what_of(pair: &Pair<'_>, holes: &[&NeededSegment], gone: &str) -> String {
     let (closed, missing): (Vec<&NeededSegment>, Vec<_>) =
         holes.iter().copied().partition(|s| unreadable(pair, s).is_some());
+    let (short, missing): (Vec<&NeededSegment>, Vec<_>) =
+        missing.into_iter().partition(|s| cut_short(pair, s).is_some());
     let mut sentences = Vec::new();
     let count = |some: &[&NeededSegment]| plural(some.len() as u64, "segment");
     if !missing.is_empty() {
@@ -89,6 +98,12 @@ fn what_of(pair: &Pair<'_>, holes: &[&NeededSegment], gone: &str) -> String {
             count(&missing),
             names(missing.iter().copied())
         ));
+    }
+    if !short.is_empty() {
+        let verb = if short.len() == 1 { "is" } else { "are" };
+        let files = short.iter().filter_map(|s| cut_short(pair, s));
+        let files = some_of(files.map(|f| format!("{} ({})", f.path.display(), f.reason)), 4);
+        sentences.push(format!("{} of it {verb} there and cut short: {files}.", count(&short)));
     }
     if !closed.is_empty() {
         let verb = if closed.len() == 1 { "is" } else { "are" };
@@ -311,6 +326,7 @@ fn foreign_message(message: &str) -> bool {
 fn ends(pair: &Pair<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut normal = Vec::new();
+    let cut = |side: &Side| side.end.as_ref().is_some_and(|e| matches!(e.kind, EndKind::Cut { .. }));
     for side in pair.sides() {
         let checkpoint = checkpoint_missing(pair, side);
         // a base backup and a rewound target get the rest of their WAL from elsewhere
@@ -394,10 +410,15 @@ fn ends(pair: &Pair<'_>) -> Vec<Finding> {
             );
         } else if let Some(end) = &side.end
             && !end.message.is_empty()
+            && !cut(side)
         {
             normal.push((side, end));
         }
     }
+    let whose = match normal.as_slice() {
+        [(side, _)] if pair.sides().iter().any(|s| cut(s)) => format!("The {}'s WAL", side_name(side.role)),
+        _ => "The WAL".to_owned(),
+    };
     if !normal.is_empty() {
         let says: Vec<String> = normal
             .iter()
@@ -405,7 +426,7 @@ fn ends(pair: &Pair<'_>) -> Vec<Finding> {
             .collect();
         found.push(
             finding("FP22", Severity::Info)
-                .title("The WAL ends where it should")
+                .title(format!("{whose} ends where it should"))
                 .explain(format!(
                     "A reader that gets to the end of WAL says so in words that sound like damage ({}). It is the \
                      normal end: all that the control file asks for lies before it.",
@@ -571,7 +592,7 @@ fn torn(pair: &Pair<'_>) -> Option<Finding> {
     let mut log = Vec::new();
     let mut text = Vec::new();
     for side in pair.sides() {
-        if let Some(end) = side.end.as_ref().filter(|e| e.kind == EndKind::Torn) {
+        if let Some(end) = side.end.as_ref().filter(|e| e.kind == EndKind::Torn && e.complete) {
             proof.extend(end_of(side));
             if !end.message.is_empty() {
                 log.push(format!("LOG:  {}", end.message));

@@ -169,6 +169,7 @@ pub fn end_kind(kind: EndKind) -> String {
         EndKind::Recycled => "clean end, an old page of a recycled segment follows".into(),
         EndKind::NoSegment => "there is no further segment".into(),
         EndKind::Torn => "the last record is torn: a crash in the middle of a write".into(),
+        EndKind::Cut { .. } => "the file is cut short there".into(),
         EndKind::Damaged { next_valid } => format!("damaged: valid records follow at {next_valid}"),
         EndKind::Requested => "reading was asked to stop there".into(),
     }

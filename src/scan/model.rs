@@ -159,6 +159,11 @@ pub enum EndKind {
     NoSegment,
     /// The last record is only partly there, nothing valid follows: a crash in the middle of a write.
     Torn,
+    /// The server's own file, which has the length of a segment from the start, is shorter, and there was more to read.
+    Cut {
+        /// Where the file has no further page.
+        at: Lsn,
+    },
     /// Damage in the middle: valid records follow at this LSN.
     Damaged {
         /// First valid record behind the damage.

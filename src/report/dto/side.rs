@@ -133,8 +133,8 @@ pub struct WalEnd {
     pub last_record: Lsn,
     /// Its kind.
     pub last_kind: Kind,
-    /// `zeros`, `recycled`, `no_segment`, `torn`, `damaged` or `requested`.
-    #[schemars(extend("enum" = ["zeros", "recycled", "no_segment", "torn", "damaged", "requested"]))]
+    /// `zeros`, `recycled`, `no_segment`, `torn`, `cut`, `damaged` or `requested`.
+    #[schemars(extend("enum" = ["zeros", "recycled", "no_segment", "torn", "cut", "damaged", "requested"]))]
     pub kind: Word,
     /// For `damaged`: the first valid record behind the damage.
     pub next_valid: Option<Lsn>,
@@ -156,6 +156,7 @@ impl WalEnd {
             scan::EndKind::Recycled => ("recycled", None),
             scan::EndKind::NoSegment => ("no_segment", None),
             scan::EndKind::Torn => ("torn", None),
+            scan::EndKind::Cut { .. } => ("cut", None),
             scan::EndKind::Damaged { next_valid } => ("damaged", Some(next_valid)),
             scan::EndKind::Requested => ("requested", None),
         };
