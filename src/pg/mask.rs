@@ -5,7 +5,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 use super::bytes::Bytes;
-use super::page::{HEADER_SIZE, LineState, OffsetNumber, Page, PageBytes};
+use super::page::{HEADER_SIZE, LinePointer, LineState, OffsetNumber, Page, PageBytes};
 use super::{BLOCK_SIZE, BlockNumber};
 
 /// A sequence's page ends with this word (`SEQ_MAGIC`, sequence.c).
@@ -19,14 +19,15 @@ mod id {
     pub const SPGIST: u16 = 0xFF82;
     pub const BRIN: [u16; 3] = [0xF091, 0xF092, 0xF093];
     pub const BRIN_REGULAR: u16 = 0xF093;
-    pub const BLOOM: u16 = 0xFF83;
 }
 /// `t_infomask`: what is known of its transactions (`HEAP_XACT_MASK`, htup_details.h).
 const ABOUT_TRANSACTIONS: u16 = 0xFFF0;
-/// `HEAP_XMIN_FROZEN`.
+/// `HEAP_XMIN_FROZEN`: `HEAP_XMIN_COMMITTED` and `HEAP_XMIN_INVALID`.
 const FROZEN: u16 = 0x0300;
 /// `HEAP_XMAX_COMMITTED` and `HEAP_XMAX_INVALID`.
 const ABOUT_XMAX: u16 = 0x0C00;
+/// `GIN_DELETED`.
+const GIN_DELETED: usize = 4;
 /// `SpecTokenOffsetNumber`: `t_ctid` holds a token until the insertion is confirmed.
 const SPECULATIVE: u16 = 0xFFFE;
 /// Bytes of a tuple's header before its null bitmap.
@@ -40,7 +41,7 @@ enum Owner {
     Btree { leaf: bool, deleted: bool },
     Hash { items: bool, unused: bool },
     Gist { leaf: bool },
-    Gin { deleted: bool },
+    Gin { deleted: bool, pending: bool },
     Spgist { meta: bool },
     Brin { regular: bool },
     Other,
@@ -54,7 +55,20 @@ pub fn difference(ours: &PageBytes, theirs: &PageBytes, block: BlockNumber) -> O
     let (mut a, mut b) = (*ours, *theirs);
     mask(&mut a, block);
     mask(&mut b, block);
-    a.iter().zip(&b).position(|(x, y)| x != y)
+    a.iter().zip(&b).position(|(x, y)| x != y).or_else(|| opposite(ours, theirs))
+}
+
+/// The first tuple's `t_infomask` by which the one side knows that a transaction committed, the other that it did not, on
+/// two pages of a heap that are the same otherwise.
+fn opposite(ours: &PageBytes, theirs: &PageBytes) -> Option<usize> {
+    let heap = |page: &PageBytes| owner(page, word(page, 16), 0) == Owner::Heap;
+    let view = Page::read(ours).ok().flatten().filter(|_| heap(ours) && heap(theirs))?;
+    view.items().filter(|(_, tuple)| tuple.len() >= TUPLE_HEADER).find_map(|(number, _)| {
+        let at = usize::from(view.line_pointer(number)?.offset) + 20;
+        let (a, b) = (word(ours, at) as u16, word(theirs, at) as u16);
+        let contradict = |bits| a & bits != 0 && b & bits != 0 && a & b & bits == 0;
+        (contradict(FROZEN) || contradict(ABOUT_XMAX)).then_some(at)
+    })
 }
 
 /// Clears all that does not count on block `block` of a relation. Of a page whose header makes no sense that is LSN and
@@ -68,7 +82,7 @@ fn mask(page: &mut PageBytes, block: BlockNumber) {
     put(page, 10, &[0; 2]);
     put(page, 20, &[0; 4]);
     let (lower, upper, special) = (word(&before, 12), word(&before, 14), word(&before, 16));
-    let owner = owner(&before, special);
+    let owner = owner(&before, special, block);
     let always = match owner {
         Owner::Gin { .. } | Owner::Brin { regular: false } | Owner::Other => lower > HEADER_SIZE,
         _ => true,
@@ -112,7 +126,13 @@ fn mask(page: &mut PageBytes, block: BlockNumber) {
             let flags = word(&before, special + 12) as u16 & !0x18;
             put(page, special + 12, &flags.to_le_bytes());
         }
-        Owner::Gin { deleted: true } => content(page, special),
+        Owner::Gin { deleted: true, pending } => {
+            content(page, special);
+            if pending {
+                // replay makes the page anew and loses the link and the length that it had
+                clear(page, special, special + 6);
+            }
+        }
         // which pages had room the last time (`lastUsedPages`), behind the magic number
         Owner::Spgist { meta: true } => clear(page, HEADER_SIZE + 4, lower),
         Owner::Brin { .. } => {
@@ -124,17 +144,21 @@ fn mask(page: &mut PageBytes, block: BlockNumber) {
     }
 }
 
-fn owner(page: &PageBytes, special: usize) -> Owner {
+fn owner(page: &PageBytes, special: usize, block: BlockNumber) -> Owner {
     let last = word(page, BLOCK_SIZE - 2) as u16;
     match BLOCK_SIZE - special {
         0 => Owner::Heap,
-        8 if Bytes::new(page).u32_at(special).ok() == Some(SEQUENCE) => Owner::Sequence,
+        8 if block == 0 && Bytes::new(page).u32_at(special).ok() == Some(SEQUENCE) => Owner::Sequence,
         // SPGIST_META
         8 if last == id::SPGIST => Owner::Spgist { meta: word(page, special) & 1 != 0 },
-        8 if last == id::BLOOM => Owner::Other,
         8 if id::BRIN.contains(&last) => Owner::Brin { regular: last == id::BRIN_REGULAR },
-        // GIN_DELETED
-        8 => Owner::Gin { deleted: last & 4 != 0 },
+        // the flags; a page of the list of entries that wait has no other one once it is deleted
+        8 if last <= 0xFF => {
+            let flags = usize::from(last);
+            Owner::Gin { deleted: flags & GIN_DELETED != 0, pending: flags == GIN_DELETED }
+        }
+        // bloom's, and of extensions that nothing is known of
+        8 => Owner::Other,
         16 => {
             let flags = word(page, special + 12) as u16;
             match last {
@@ -152,7 +176,7 @@ fn owner(page: &PageBytes, special: usize) -> Owner {
 /// Tuples of a heap: what is known of their transactions, the command, padding; line pointers without use behind the last
 /// one that has one. A page without any is as good as one that was never filled.
 fn heap(page: &mut PageBytes, view: &Page<'_>, block: BlockNumber) {
-    let used = |n: &OffsetNumber| view.line_pointer(*n).is_some_and(|p| p.state != LineState::Unused);
+    let used = |n: &OffsetNumber| view.line_pointer(*n).is_some_and(|p| p != LinePointer::UNUSED);
     let count = view.item_count();
     let Some(last) = (1..=count).rev().find(used) else {
         page.fill(0);
@@ -305,6 +329,66 @@ mod tests {
         assert_eq!(difference(&page, &other, 0), Some(first + 20), "it has nulls");
         let fewer = heap_page(&[tuple(0x0802, b"first row")]);
         assert_eq!(difference(&page, &fewer, 0), Some(12), "a row is missing");
+    }
+
+    #[test]
+    fn hints_that_say_the_opposite() {
+        let of = |infomask| heap_page(&[tuple(0x0802, b"first"), tuple(infomask, b"a row")]);
+        let at = BLOCK_SIZE - 64 + 20;
+        // xmin committed, aborted; xmax committed, none
+        for (a, b) in [(0x0100, 0x0200), (0x0500, 0x0900), (0x0400, 0x0A00)] {
+            assert_eq!(difference(&of(a), &of(b), 7), Some(at), "{a:x} {b:x}");
+            assert_eq!(difference(&of(b), &of(a), 7), Some(at), "{a:x} {b:x}");
+        }
+        for (a, b) in [(0, 0x0500), (0x0100, 0x0900), (0x0A00, 0x0200), (0x0300, 0x0B00)] {
+            assert_eq!(difference(&of(a), &of(b), 7), None, "{a:x} {b:x}");
+        }
+    }
+
+    #[test]
+    fn a_line_pointer_with_a_place_is_not_unused() {
+        let page = heap_page(&[tuple(0x0802, b"first row"), tuple(0x0002, b"second")]);
+        let pointer = u32::from_le_bytes(page[24..28].try_into().unwrap());
+        // by its state alone
+        let lost = changed(&page, &[(24, &(pointer & !(3 << 15)).to_le_bytes())]);
+        assert_eq!(difference(&page, &lost, 0), Some(25));
+        let one = heap_page(&[tuple(0x0802, b"first row")]);
+        let both = changed(&one, &[(24, &(pointer & !(3 << 15)).to_le_bytes())]);
+        assert!(difference(&one, &both, 0).is_some() && difference(&both, &[0; BLOCK_SIZE], 0).is_some());
+    }
+
+    /// A page of GIN with that link, that length, and these flags.
+    fn gin(link: u32, count: u16, flags: u16) -> Vec<u8> {
+        let mut special = link.to_le_bytes().to_vec();
+        special.extend_from_slice(&count.to_le_bytes());
+        special.extend_from_slice(&flags.to_le_bytes());
+        special
+    }
+
+    #[test]
+    fn deleted_pages_of_gin() {
+        // a page of the pending list, as the primary leaves it and as replay makes it
+        let listed = index_page(&gin(9, 40, 4));
+        let mut anew = heap_page(&[]);
+        anew[BLOCK_SIZE - 8..].copy_from_slice(&gin(u32::MAX, 0, 4));
+        for at in [14, 16] {
+            anew[at..at + 2].copy_from_slice(&((BLOCK_SIZE - 8) as u16).to_le_bytes());
+        }
+        assert_eq!(difference(&listed, &anew, 3), None);
+        let living = index_page(&gin(9, 40, 16));
+        assert!(difference(&listed, &living, 3).is_some(), "deleted on one side only");
+        // of a posting tree the link stays
+        let (data, other) = (index_page(&gin(9, 40, 7)), index_page(&gin(8, 40, 7)));
+        assert_eq!(difference(&data, &other, 3), Some(BLOCK_SIZE - 8));
+        // a link like a sequence's magic number
+        let (odd, moved) = (index_page(&gin(SEQUENCE, 40, 2)), index_page(&gin(SEQUENCE, 41, 2)));
+        assert_eq!(difference(&odd, &moved, 3), Some(BLOCK_SIZE - 4));
+        let entry = changed(&odd, &[(BLOCK_SIZE - 8 - 16 + 2, b"F")]);
+        assert_eq!(difference(&odd, &entry, 3), Some(BLOCK_SIZE - 22));
+        // an extension's page whose identifier has the bit of a deleted page
+        let theirs = index_page(&[1, 0, 0, 0, 2, 0, 0x84, 0xFF]);
+        let entry = changed(&theirs, &[(BLOCK_SIZE - 8 - 16 + 2, b"F")]);
+        assert_eq!(difference(&theirs, &entry, 3), Some(BLOCK_SIZE - 22));
     }
 
     #[test]
