@@ -233,8 +233,19 @@ fn hints_and_a_value(server: &Server) {
     let said = text.contains(&format!("{file}, block 3: ")) && text.contains("1 place differs");
     assert!(said && text.contains("forkpoint undo") && text.contains("plan --compare"), "{text}");
     assert!(!changed.pgdata().join("global/pg_control").exists(), "no server may start on it");
-    let text = ends(&changed, &["resume", "data", "--undo-dir", "undo", "--verify=full", "-q"], 5);
-    assert!(text.contains(&format!("{file}, block 3: ")), "{text}");
+    // without the option, too, and with less
+    let resume = ["resume", "data", "--undo-dir", "undo", "-q"];
+    for args in [&resume[..], &[&resume[..], &["--verify"]].concat()] {
+        let text = ends(&changed, args, 5);
+        assert!(text.contains(&format!("{file}, block 3: ")), "{args:?}: {text}");
+        assert!(!changed.pgdata().join("global/pg_control").exists(), "{args:?}: {text}");
+    }
+    let text = ends(&changed, &resume, 5);
+    assert!(text.contains("with --verify=none it takes the result as it is"), "{text}");
+    let taken = old.copy();
+    another_value(&taken, &file);
+    assert_eq!(verified(&taken, &source).unwrap().0, Some(5));
+    ends(&taken, &[&resume[..], &["--verify=none"]].concat(), 0);
     ends(&changed, &["undo", "data", "--undo-dir", "undo"], 0);
     assert_eq!(fs::read(&path).unwrap(), before);
     // what it advises

@@ -85,6 +85,8 @@ impl From<Undo> for Keep {
 /// What is read before the control file comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Verified {
+    /// Nothing
+    None,
     /// What was written
     Written,
     /// That, and all relation files of both sides: what differs has to be what servers may have different, or what replay
@@ -93,11 +95,11 @@ pub enum Verified {
 }
 
 /// As the option says it.
-pub const fn verify(asked: Option<Verified>) -> Verify {
+pub const fn verify(asked: Verified) -> Verify {
     match asked {
-        None => Verify::Nothing,
-        Some(Verified::Written) => Verify::Written,
-        Some(Verified::Full) => Verify::Everything,
+        Verified::None => Verify::Nothing,
+        Verified::Written => Verify::Written,
+        Verified::Full => Verify::Everything,
     }
 }
 
@@ -140,7 +142,7 @@ pub fn run(args: &ApplyArgs, console: &Console) -> Result<u8, Failure> {
         undo_dir: undo_dir.clone(),
         sync,
         threads: usize::from(args.threads),
-        verify: verify(args.verify),
+        verify: args.verify.map_or(Verify::Nothing, verify),
         target_is_stopped: stopped,
         report: Some(json::for_store(Arc::new(diagnosis))),
         ..Options::default()

@@ -25,7 +25,7 @@ pub struct ResumeArgs {
     /// Threads that copy
     #[arg(long, value_name = "N", default_value_t = super::apply::THREADS, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub threads: u16,
-    /// As of forkpoint apply
+    /// As of forkpoint apply; without it what apply was asked for is looked at, and with none the result is taken as it is
     #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "written")]
     pub verify: Option<Verified>,
 }
@@ -35,7 +35,8 @@ pub fn run(args: &ResumeArgs, console: &Console) -> Result<u8, Failure> {
     let target = absolute(&args.target)?;
     as_owner(&target)?;
     let undo_dir = undo_dir(args.undo_dir.as_deref(), false)?;
-    let going = Going { threads: usize::from(args.threads), verify: verify(args.verify), ..Going::default() };
+    let going =
+        Going { threads: usize::from(args.threads), verify: args.verify.map(verify), ..Going::default() };
     changing();
     let disk = RealDisk::new();
     let result = console.watch(|progress| resume(&target, undo_dir.as_deref(), &going, &disk, progress));

@@ -130,7 +130,7 @@ fn what_now(trouble: &Trouble, state: Option<State>, back: bool, target: &Path) 
             };
             format!(
                 "So the target's control file was not put back, and no server starts on it: {back}; forkpoint resume {target} \
-                 takes the result as it is, with --verify=full it looks again. {says_more}"
+                 looks again, with --verify=none it takes the result as it is. {says_more}"
             )
         }
         (Some(State::InProgress), _) => {

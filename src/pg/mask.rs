@@ -405,7 +405,7 @@ mod tests {
         let mut unused = heap_page(&[tuple(0, b"a"), tuple(0, b"b")]);
         let one = unused;
         let mut page = PageMut::open(&mut unused).unwrap();
-        page.set_line_pointer(2, crate::pg::page::LinePointer::UNUSED).unwrap();
+        page.set_line_pointer(2, LinePointer::UNUSED).unwrap();
         page.compact();
         assert!(difference(&one, &unused, 0).is_some());
         // a line pointer without use behind it

@@ -126,7 +126,7 @@ pub fn apply(
     let Begun { mut store, target, source, pointer, previous, _lock } = begun;
     let written = pointer::write(disk, target.root, &target.path, &pointer);
     written.map_err(Failed::halfway)?;
-    let options = Going { threads: options.threads, verify: options.verify, limits: options.limits };
+    let options = Going { threads: options.threads, verify: None, limits: options.limits };
     let outcome = go_on(plan, &options, disk, progress, &mut store, &target, &source);
     let outcome = outcome.map_err(Failed::halfway)?;
     if let Some(previous) = previous {
@@ -210,6 +210,7 @@ fn begin(
         undo: options.undo,
         clone: None,
         sync: options.sync,
+        verify: options.verify,
         annexes: Vec::new(),
     };
     let text = serde_json::to_vec(plan)
@@ -514,15 +515,16 @@ pub fn resume(
 pub struct Going {
     /// Threads that copy.
     pub threads: usize,
-    /// What is looked at before the control file comes back.
-    pub verify: Verify,
+    /// What is looked at before the control file comes back, if more than the rewind was begun with; with
+    /// [`Verify::Nothing`] the result is taken as it is.
+    pub verify: Option<Verify>,
     /// How much is done between two records of the journal.
     pub limits: Limits,
 }
 
 impl Default for Going {
     fn default() -> Self {
-        Self { threads: 1, verify: Verify::Nothing, limits: Limits::default() }
+        Self { threads: 1, verify: None, limits: Limits::default() }
     }
 }
 
@@ -545,6 +547,11 @@ fn go_on(
         control::set_aside(disk, target, &begin)?;
         checks::stopped(disk, target, "target")?;
         let Going { threads, verify, limits } = *going;
+        let verify = match verify {
+            Some(Verify::Nothing) => Verify::Nothing,
+            Some(asked) => asked.max(store.manifest.verify),
+            None => store.manifest.verify,
+        };
         let mut work =
             Work { disk, plan, ops: &ops, target, source, checks, store, limits, threads, verify, progress };
         work.operations()?;

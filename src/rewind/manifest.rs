@@ -6,6 +6,7 @@ use thiserror::Error;
 use super::clone;
 use super::disk::Meta;
 use super::journal::FORMAT;
+use super::work::Verify;
 use crate::plan::model::decimal;
 use crate::plan::path::{PlanPath, RelPath};
 
@@ -37,6 +38,9 @@ pub struct Manifest {
     pub clone: Option<clone::Note>,
     /// How the target is synced.
     pub sync: SyncMethod,
+    /// What is looked at before the control file comes back, whoever completes the rewind.
+    #[serde(default, skip_serializing_if = "Verify::is_nothing")]
+    pub verify: Verify,
     /// Directories of the store on other filesystems.
     pub annexes: Vec<Annex>,
 }

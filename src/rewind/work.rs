@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use super::capture::{self, Capture, SELINUX};
 use super::checks;
 use super::copy::{Checks, Copier};
@@ -49,8 +51,9 @@ impl Default for Limits {
     }
 }
 
-/// What is looked at before the control file comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What is looked at before the control file comes back; what comes later looks at more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verify {
     /// Nothing.
     #[default]
@@ -59,6 +62,13 @@ pub enum Verify {
     Written,
     /// That, and all relation files of both sides.
     Everything,
+}
+
+impl Verify {
+    /// Nothing is looked at.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::Nothing
+    }
 }
 
 /// What was written and may not be on disk.
