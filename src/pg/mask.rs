@@ -157,8 +157,6 @@ fn owner(page: &PageBytes, special: usize, block: BlockNumber) -> Owner {
             let flags = usize::from(last);
             Owner::Gin { deleted: flags & GIN_DELETED != 0, pending: flags == GIN_DELETED }
         }
-        // bloom's, and of extensions that nothing is known of
-        8 => Owner::Other,
         16 => {
             let flags = word(page, special + 12) as u16;
             match last {
@@ -169,6 +167,7 @@ fn owner(page: &PageBytes, special: usize, block: BlockNumber) -> Owner {
                 _ => Owner::Btree { leaf: flags & 1 != 0, deleted: flags & 4 != 0 },
             }
         }
+        // of 8 bytes: bloom's, and of extensions that nothing is known of
         _ => Owner::Other,
     }
 }
