@@ -283,10 +283,26 @@ fn recovered_and_undone(server: &Server, clones: bool) {
         fs::write(other.join("mine"), "").unwrap();
         let text = pair.ends(&rewind, 1);
         assert!(text.contains("no store of this data directory") && waiting.exists(), "{text}");
-        fs::remove_dir_all(other).unwrap();
+        // undo by it would take away what came since
+        fs::write(old.pgdata().join("fetched"), "").unwrap();
+        let text = pair.ends(&rewind, 1);
+        assert!(text.contains("has changed since it was recovered") && waiting.exists(), "{text}");
+        fs::remove_file(old.pgdata().join("fetched")).unwrap();
+        // killed while the store took it in
+        fs::remove_file(other.join("mine")).unwrap();
+        common::give_away(&other);
+        for name in ["clone", "clone.json", "clone.1"] {
+            fs::rename(waiting.join(name), other.join(name)).unwrap();
+        }
         let text = pair.ends(&rewind, 0);
         assert!(text.contains("before an earlier run recovered it is kept as a clone"), "{text}");
         assert!(!waiting.exists(), "{text}");
+        let links = fs::read_dir(other.join("clone/pg_tblspc")).unwrap();
+        let links: Vec<PathBuf> = links.map(|e| fs::read_link(e.unwrap().path()).unwrap()).collect();
+        assert_eq!(links.len(), 2);
+        for link in links {
+            assert!(link.is_dir() && link.starts_with(&other), "{}", link.display());
+        }
         pair.ends(&["undo", "data"], 0);
         assert_same(&tree(&pair.roots()), &before, "undone to before an earlier run's recovery");
     }
@@ -364,11 +380,35 @@ fn recovered_and_undone(server: &Server, clones: bool) {
     fs::write(other.join("mine"), "").unwrap();
     pair.ends(&rewind, 1);
     assert!(waiting.exists());
+    // nor is it replaced by one of a later state
+    old.start();
+    old.stop(Mode::Immediate);
+    let control = || fs::read(waiting.join("clone/global/pg_control")).unwrap();
+    let kept = control();
+    let text = pair.ends(&rewind, 1);
+    assert!(text.contains("lies there from before") && control() == kept, "{text}");
     old.start();
     old.stop(Mode::Fast);
     fs::remove_dir_all(&other).unwrap();
     let text = pair.ends(&rewind, 0);
     assert!(!text.contains("is kept as a clone") && waiting.exists(), "{text}");
+    assert!(text.contains("has changed since it was recovered"), "{text}");
+    // someone's directory stays; and nothing is made in the source
+    pair.ends(&["undo", "data"], 0);
+    fs::remove_dir_all(&waiting).unwrap();
+    fs::create_dir(&waiting).unwrap();
+    fs::write(waiting.join("making"), "mine").unwrap();
+    old.start();
+    old.stop(Mode::Immediate);
+    let text = pair.ends(&rewind, 0);
+    assert!(text.contains("lies there from before") && waiting.join("making").exists(), "{text}");
+    pair.ends(&["undo", "data"], 0);
+    old.start();
+    old.stop(Mode::Immediate);
+    let unchanged = tree(std::slice::from_ref(&source));
+    let text = pair.ends(&[&rewind[..], &["--undo-dir", pair.new.pgdata().to_str().unwrap()]].concat(), 1);
+    assert!(text.contains("inside one of the two data directories"), "{text}");
+    assert_same(&tree(&[source]), &unchanged, "the source");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::diagnosis::Diagnosis;
 use crate::plan::Plan;
 use crate::report::json;
+use crate::rewind::early::{Kept, Left};
 use crate::rewind::{self, Begun, Failed, Going, RealDisk, State, SyncMethod, Trouble, early};
 use crate::scan::progress::Progress;
 
@@ -142,7 +143,7 @@ const fn sync_of(options: &Options) -> SyncMethod {
 /// # Errors
 /// It was stopped.
 pub fn before_recovery(
-    target: &Path,
+    (target, source): (&Path, &Path),
     options: &Options,
     progress: &Progress,
     log: &mut Log<'_>,
@@ -152,9 +153,10 @@ pub fn before_recovery(
     }
     let place = target.canonicalize().unwrap_or_else(|_| target.to_owned());
     let undo_dir = undo_dir(options);
-    let made = early::before_recovery(&place, undo_dir.as_deref(), threads(), &RealDisk::new(), progress);
+    let disk = RealDisk::new();
+    let made = early::before_recovery(&place, source, undo_dir.as_deref(), threads(), &disk, progress);
     match made {
-        Ok(Some(clone)) => {
+        Ok(Kept::Clone(clone)) => {
             log.note(&format!(
                 "crash recovery writes into the target; as it is before that, it is kept as a clone in \"{}\"",
                 clone.display()
@@ -162,10 +164,11 @@ pub fn before_recovery(
             Ok(Some(clone))
         }
         Err(Trouble::Cancelled) => Err(INTERRUPTED),
-        Ok(None) | Err(_) => {
-            let why = match &made {
+        Ok(Kept::Not(_)) | Err(_) => {
+            let why = match made {
                 Err(trouble) => trouble.to_string(),
-                _ => "the filesystem of the target cannot clone it beside itself".to_owned(),
+                Ok(Kept::Not(why)) => why,
+                Ok(Kept::Clone(_)) => String::new(),
             };
             log.note(&format!(
                 "crash recovery writes into the target before anything is kept ({}): undo will return only to the state \
@@ -190,15 +193,34 @@ pub fn recovered(early: Option<&Path>, target: &Path, log: &mut Log<'_>) {
 /// The clone that an earlier run made, which recovered the target and came no further.
 pub fn left(target: &Path, options: &Options, log: &mut Log<'_>) -> Option<PathBuf> {
     let place = target.canonicalize().unwrap_or_else(|_| target.to_owned());
-    let left = || early::left(&place, undo_dir(options).as_deref(), &RealDisk::new());
-    let found = if options.no_undo { None } else { left().unwrap_or_default() };
-    if let Some(clone) = &found {
-        log.note(&format!(
-            "the target as it was before an earlier run recovered it is kept as a clone in \"{}\"",
-            clone.display()
-        ));
+    if options.no_undo {
+        return None;
     }
-    found
+    match early::left(&place, undo_dir(options).as_deref(), &RealDisk::new()) {
+        Ok(Left::Nothing) => None,
+        Ok(Left::Fits(clone)) => {
+            log.note(&format!(
+                "the target as it was before an earlier run recovered it is kept as a clone in \"{}\"",
+                clone.display()
+            ));
+            Some(clone)
+        }
+        Ok(Left::Unused(path, why)) => {
+            log.note(&format!(
+                "\"{}\" lies there from before and is not used ({why}): undo will not lead back to it. It stays; remove it \
+                 when it is of no use any more",
+                path.display()
+            ));
+            None
+        }
+        Err(trouble) => {
+            log.note(&format!(
+                "{}: what an earlier run kept is not used",
+                trouble.to_string().trim_end_matches('.')
+            ));
+            None
+        }
+    }
 }
 
 /// There is nothing to undo: the target was recovered, as a server does it at every start after a crash.

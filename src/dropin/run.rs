@@ -90,7 +90,7 @@ pub fn run(options: &Options, threads: usize, progress: &Progress, log: &mut Log
                 Sides { options, target, source, major, ours, theirs, restore, early: None }
                     .before_recovery(progress, log)?;
             }
-            early = carry::before_recovery(target, options, progress, log)?;
+            early = carry::before_recovery((target, source), options, progress, log)?;
             server.recover(target, log)?;
             carry::recovered(early.as_deref(), target, log);
             ours = control::read(target, major, log)?;

@@ -418,6 +418,7 @@ fn make_room(
             ));
         }
         // a store whose making was interrupted, before anything was changed
+        early::rescued(disk, parent.1, target)?;
         store::remove_directory(disk, &path)?;
     }
     // as that interrupted run left the one before

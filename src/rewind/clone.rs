@@ -34,7 +34,7 @@ pub const LISTING: &str = "clone.json";
 /// A file by which a filesystem is asked whether it can clone.
 pub const PROBE: &str = "clone.probe";
 /// Largest list that is read.
-const LIMIT: u64 = 4 << 30;
+pub const LIMIT: u64 = 4 << 30;
 /// Bytes copied at once.
 const CHUNK: usize = 1 << 20;
 /// Bytes that the kernel is asked to copy at once.
@@ -112,6 +112,18 @@ enum What {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         shared: bool,
     },
+}
+
+impl Entry {
+    /// Who only reads it changes nothing.
+    pub fn forget_reading(&mut self) {
+        self.attributes.accessed = self.attributes.modified;
+    }
+
+    /// By what entries can be put in order: a link and the directory behind it have one path.
+    pub fn order(&self) -> (&Path, bool) {
+        (self.path.as_path(), self.what == What::Behind)
+    }
 }
 
 /// Where the parts of a clone lie: the directory in the store, and those in annexes for what is behind links.
