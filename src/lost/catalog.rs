@@ -127,6 +127,8 @@ pub struct Database<'a> {
     pub is_gone: bool,
     /// Nothing is known of its catalogs.
     pub is_unknown: bool,
+    /// The WAL would show its catalogs, and there was no room for them.
+    pub is_left_out: bool,
     /// Tablespace and OID of a database whose files are read in place of its own.
     like: Option<(Oid, Oid)>,
     /// What could not be read.
@@ -171,6 +173,7 @@ impl<'a> Database<'a> {
             is_cut: false,
             is_gone: found.is_none(),
             is_unknown: false,
+            is_left_out: false,
             like: None,
             problems: Vec::new(),
         };

@@ -104,7 +104,9 @@ impl Work<'_> {
         for database in databases.values() {
             self.unseen.extend(database.problems.iter().cloned());
         }
-        self.unseen.extend(unknown(&databases, &made));
+        let mut nameless: Vec<&Database<'_>> = databases.values().filter(|db| db.is_unknown).collect();
+        nameless.sort_by_key(|database| database.oid);
+        self.unseen.extend(unknown(nameless.iter().map(|db| (db.name.as_str(), db.is_left_out))));
         if cut {
             self.unseen.push(
                 "the catalogs changed too often to keep every version of their rows: tables that were made or changed \
@@ -298,8 +300,11 @@ impl Work<'_> {
         let open = |oid: Oid| {
             let name = known.get(&oid).cloned().unwrap_or_else(|| oid.to_string());
             let tablespaces = names.tablespaces.keys().copied();
-            let made = made.get(&oid).copied().filter(|_| of_gone < MAX_GONE_VERSIONS);
-            let database = Database::open((oid, name), ours, Some(theirs), tablespaces, made);
+            let made = made.get(&oid).copied();
+            let left_out = made.is_some() && of_gone >= MAX_GONE_VERSIONS;
+            let made = made.filter(|_| !left_out);
+            let mut database = Database::open((oid, name), ours, Some(theirs), tablespaces, made);
+            database.is_left_out = left_out && database.is_unknown;
             if database.is_gone {
                 of_gone += database.versions();
             }
@@ -353,27 +358,26 @@ impl Work<'_> {
     }
 }
 
-/// What it means that nothing is known of the catalogs of some databases, a sentence.
-fn unknown(databases: &HashMap<Oid, Database<'_>>, made: &HashMap<Oid, Made>) -> Option<String> {
-    let mut unknown: Vec<&Database<'_>> = databases.values().filter(|database| database.is_unknown).collect();
-    unknown.sort_by_key(|database| database.oid);
-    let names = unknown.iter().take(NAMED).map(|db| db.name.as_str()).collect::<Vec<_>>().join(", ");
-    let (word, are) = if unknown.len() == 1 { ("database", "is") } else { ("databases", "are") };
-    let more = match unknown.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
+/// What it means that nothing is known of the catalogs of some databases: sentences. Each comes with its name, and with
+/// whether there was only no room for it.
+fn unknown<'n>(databases: impl Iterator<Item = (&'n str, bool)>) -> Vec<String> {
+    let (left_out, others): (Vec<_>, Vec<_>) = databases.partition(|(_, left_out)| *left_out);
+    let sentence = |some: &[(&str, bool)], why: &str| {
+        let names = some.iter().take(NAMED).map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let (word, are) = if some.len() == 1 { ("database", "is") } else { ("databases", "are") };
+        let more = match some.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        (!some.is_empty()).then(|| {
+            format!(
+                "{word} {names}{more} {are} in neither directory any more: names and columns of tables there are not \
+                 known{why}, their rows are counted by file"
+            )
+        })
     };
-    let why = if unknown.iter().any(|database| made.contains_key(&database.oid)) {
-        " (the WAL made more databases than there is room for the catalogs of)"
-    } else {
-        ""
-    };
-    (!unknown.is_empty()).then(|| {
-        format!(
-            "{word} {names}{more} {are} in neither directory any more: names and columns of tables there are not known{why}, \
-             their rows are counted by file"
-        )
-    })
+    let why = " (the WAL made more databases than there is room for the catalogs of)";
+    sentence(&others, "").into_iter().chain(sentence(&left_out, why)).collect()
 }
 
 fn ending(xact: &Xact, divergence: Lsn) -> Ending {
@@ -384,5 +388,22 @@ fn ending(xact: &Xact, divergence: Lsn) -> Ending {
         XactEnd::CommittedPrepared => Ending::CommittedPrepared(gid()),
         XactEnd::Prepared => Ending::Prepared(gid()),
         _ => Ending::Committed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_nameless_database_has_its_own_reason() {
+        assert!(unknown([].into_iter()).is_empty());
+        let told = unknown([("one", false), ("two", true), ("three", false)].into_iter());
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(
+            told[0].starts_with("databases one, three are in neither") && !told[0].contains("room"),
+            "{told:?}"
+        );
+        assert!(told[1].starts_with("database two is in neither") && told[1].contains("room"), "{told:?}");
     }
 }
