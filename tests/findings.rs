@@ -17,7 +17,7 @@ use forkpoint::diagnosis::Diagnosis;
 use forkpoint::diagnosis::engine::{Options, Progress, facts};
 use forkpoint::diagnosis::log::explain;
 use forkpoint::diagnosis::verdict::{Action, Picture, judge};
-use forkpoint::facts::{Facts, FreeSpace, Loss, Role, Unproven};
+use forkpoint::facts::{Facts, FreeSpace, Loss, Role, Unproven, Unseen};
 use forkpoint::findings::{CODES, Finding, Provable, Severity, find};
 use forkpoint::pg::Lsn;
 use forkpoint::pg::control::ControlFile;
@@ -880,6 +880,41 @@ fn an_unknown_number_of_commits_is_not_at_least_none() {
     assert!(diagnosis.verdict.line.contains("it cannot be told how many"), "{}", diagnosis.verdict.line);
     assert!(!format!("{:?}{:?}", diagnosis.verdict, diagnosis.findings).contains("at least 0"));
     assert_eq!(diagnosis.verdict.lost_commits, None);
+}
+
+/// Without the checkpoint before the divergence, the file is named at which the search for it ended, and no other.
+#[test]
+fn the_file_that_hides_the_checkpoint_is_named() {
+    let told = |unreadable: &[u64], hole: u64| {
+        let mut facts = real("basic-18");
+        let file = |n: &u64| PathBuf::from(format!("/t/pg_wal/{n}"));
+        let why = "could not be read: Input/output error (os error 5)";
+        let reach = facts.target.segment_size.segno(facts.divergence.as_ref().unwrap().lsn);
+        facts.common_checkpoint = None;
+        facts.wal.find_blocks = None;
+        facts.target.rejected = unreadable
+            .iter()
+            .map(|n| Rejected {
+                timeline: 1,
+                segno: reach + n - 10,
+                path: file(n),
+                place: Place::Own,
+                reason: Reason::Unreadable(why.into()),
+            })
+            .collect();
+        facts.unseen = [hole, 11]
+            .map(|n| Unseen { path: Some(file(&n)), what: String::new(), consequence: String::new() })
+            .into();
+        let found = conclude(facts).findings;
+        format!("{:?}", found.iter().find(|f| f.code == "FP19").unwrap())
+    };
+    // 10 holds the divergence, 11 lies behind it
+    let one = told(&[11, 10, 8], 8);
+    assert!(one.contains("/t/pg_wal/8 is there") && one.contains("Find out why"), "{one}");
+    assert!(!one.contains("/t/pg_wal/10") && !one.contains("/t/pg_wal/11"), "{one}");
+    assert!(!one.contains("Permission denied") && !one.contains("Make readable"), "{one}");
+    let none = told(&[11, 10], 9);
+    assert!(!none.contains("is there") && none.contains("older WAL in an archive"), "{none}");
 }
 
 /// One message of every code that has one, as servers and tools of several majors print it, and the figures in it.

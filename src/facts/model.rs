@@ -358,6 +358,15 @@ impl Facts {
         rejected.filter(of_it).find(|r| matches!(r.reason, Reason::Unreadable(_)))
     }
 
+    /// The file of the target's that could not be read where the checkpoint before the divergence was searched.
+    pub fn unreadable_before_checkpoint(&self) -> Option<&Rejected> {
+        let files = self.target.rejected.iter().filter(|r| matches!(r.reason, Reason::Unreadable(_)));
+        let divergence = self.divergence.as_ref()?.lsn;
+        let reach = self.target.segment_size.segno(divergence);
+        let told = |r: &&Rejected| self.unseen.iter().any(|u| u.path.as_ref() == Some(&r.path));
+        files.filter(|r| r.segno <= reach).filter(told).max_by_key(|r| r.segno)
+    }
+
     /// The file of a segment that is there and too short, if there is one.
     pub fn cut_short(&self, timeline: TimelineId, segno: u64) -> Option<&Rejected> {
         let of_it = |r: &&Rejected| (r.timeline, r.segno) == (timeline, segno);

@@ -124,8 +124,23 @@ fn what_to_do(pair: &Pair<'_>, holes: &[&NeededSegment], gone: &str) -> String {
     format!("{}, then ask again.{rest}", make_readable(&closed))
 }
 
+/// What the system said, without what is put before it and its number.
+fn system_words(why: &str) -> &str {
+    let why = why.rsplit_once(": ").map_or(why, |(_, words)| words);
+    why.split_once(" (os error").map_or(why, |(words, _)| words)
+}
+
+/// This user may not read the file; of another failure nothing is known but what the system says.
+fn is_forbidden(file: &Rejected) -> bool {
+    matches!(&file.reason, Reason::Unreadable(why) if system_words(why) == "Permission denied")
+}
+
 /// What to do about files that cannot be read, without a stop.
 pub(crate) fn make_readable(files: &[&Rejected]) -> String {
+    if !files.iter().all(|file| is_forbidden(file)) {
+        let list = some_of(files.iter().map(|f| format!("{}: {}", shell_word(&f.path), f.reason)), 4);
+        return format!("Find out why they cannot be read, or put whole copies in their place ({list})");
+    }
     format!(
         "Make readable for the user who asks: {} (a server's WAL belongs to its user and has the mode 0600, or 0640)",
         some_of(files.iter().map(|f| shell_word(&f.path)), 4)
@@ -141,9 +156,11 @@ fn missing_to_find_blocks(pair: &Pair<'_>) -> Option<Finding> {
     let dir = target.dir.path().join(pair.major.wal_dir());
     let message = |name: &str| {
         let path = dir.join(name);
-        let files = facts.target.rejected.iter();
-        let closed = files.into_iter().any(|r| r.path == path && matches!(r.reason, Reason::Unreadable(_)));
-        let why = if closed { "Permission denied" } else { "No such file or directory" };
+        let closed = facts.target.rejected.iter().find(|r| r.path == path).and_then(|r| match &r.reason {
+            Reason::Unreadable(why) => Some(system_words(why)),
+            _ => None,
+        });
+        let why = closed.unwrap_or("No such file or directory");
         format!("pg_rewind: error: could not open file \"{}\": {why}", path.display())
     };
     let previous = |lsn: Lsn| {
@@ -159,7 +176,7 @@ fn missing_to_find_blocks(pair: &Pair<'_>) -> Option<Finding> {
             return None;
         }
         let name = segment_name(target, timeline, divergence);
-        if let Some(file) = target.rejected.iter().find(|r| matches!(r.reason, Reason::Unreadable(_))) {
+        if let Some(file) = facts.unreadable_before_checkpoint() {
             return Some(
                 finding("FP19", Severity::Error)
                     .title("WAL that pg_rewind has to read cannot be read")
@@ -208,7 +225,8 @@ fn missing_to_find_blocks(pair: &Pair<'_>) -> Option<Finding> {
     } else {
         format!("the last checkpoint before the divergence (it was not found; at the latest {})", need.from)
     };
-    let range = format!("from {from} to the end of the target's WAL at {}", need.to);
+    let end = target.end.as_ref().map_or(need.to, |end| end.lsn);
+    let range = format!("from {from} to the end of the target's WAL at {end}");
     Some(if holes.is_empty() {
         let list: Vec<String> =
             missing.iter().map(|s| format!("{} (on {})", s.name, places(facts, s))).collect();
@@ -897,4 +915,29 @@ fn foreign_segments(pair: &Pair<'_>) -> Vec<Finding> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::source::walset::Place;
+
+    #[test]
+    fn only_what_is_forbidden_is_to_be_made_readable() {
+        let file = |why: &str| Rejected {
+            timeline: 1,
+            segno: 15,
+            path: PathBuf::from("/t/pg_wal/00000001000000000000000F"),
+            place: Place::Own,
+            reason: Reason::Unreadable(format!("could not be read: {why}")),
+        };
+        let closed = file("Permission denied (os error 13)");
+        assert!(make_readable(&[&closed]).starts_with("Make readable for the user who asks: /t/pg_wal/"));
+        let broken = file("Input/output error (os error 5)");
+        let told = make_readable(&[&closed, &broken]);
+        assert!(told.starts_with("Find out why") && told.contains("Input/output error"), "{told}");
+        assert_eq!(system_words("could not be read: Input/output error (os error 5)"), "Input/output error");
+    }
 }

@@ -9,11 +9,11 @@ use thiserror::Error;
 use crate::diagnosis::Diagnosis;
 use crate::diagnosis::engine::{self, DiagnoseError};
 use crate::facts::{DivergenceProof, Facts, Loss, Relation, Side};
+use crate::findings::wal::make_readable;
 use crate::pg::Major;
 use crate::pg::control::DbState;
 use crate::scan::progress::Progress;
 use crate::source::trees::Tree;
-use crate::source::walset::Reason;
 
 use super::entries::{self, Built};
 use super::label;
@@ -87,13 +87,10 @@ fn without_checkpoint(facts: &Facts) -> PlanError {
     let what = "the last checkpoint before the divergence was not found in the target's WAL";
     let ways = "give an archive that has it with --wal-archive, or use --compare, which compares all relation files with the \
                 stopped source";
-    let closed = facts.target.rejected.iter().find(|r| matches!(r.reason, Reason::Unreadable(_)));
-    match closed {
+    match facts.unreadable_before_checkpoint() {
         Some(file) => impossible(
             format!("{what}: {} is there, and {}", file.path.display(), file.reason),
-            format!(
-                "Make it readable for this user (a server's WAL belongs to its user and has the mode 0600, or 0640), or {ways}"
-            ),
+            format!("{}, or {ways}", make_readable(&[file])),
         ),
         None => impossible(what, format!("To go on, {ways}")),
     }
