@@ -283,6 +283,7 @@ fn recovered_and_undone(server: &Server, clones: bool) {
         fs::write(other.join("mine"), "").unwrap();
         let text = pair.ends(&rewind, 1);
         assert!(text.contains("no store of this data directory") && waiting.exists(), "{text}");
+        assert!(text.contains("Nothing in the target was changed but by crash recovery."), "{text}");
         // undo by it would take away what came since
         fs::write(old.pgdata().join("fetched"), "").unwrap();
         let text = pair.ends(&rewind, 1);
@@ -303,14 +304,16 @@ fn recovered_and_undone(server: &Server, clones: bool) {
         for link in links {
             assert!(link.is_dir() && link.starts_with(&other), "{}", link.display());
         }
-        pair.ends(&["undo", "data"], 0);
+        let text = pair.ends(&["undo", "data"], 4);
+        assert!(text.contains("no terminal"), "{text}");
+        pair.ends(&["undo", "data", "--yes"], 0);
         assert_same(&tree(&pair.roots()), &before, "undone to before an earlier run's recovery");
     }
     let text = pair.ends(&rewind, 0);
     assert!(!waiting.exists(), "{text}");
     let kept = if clones { "is kept as a clone" } else { "undo will return only to the state after it" };
     assert!(text.contains(kept), "{text}");
-    pair.ends(&["undo", "data"], 0);
+    pair.ends(&["undo", "data", "--yes"], 0);
     let now = tree(&pair.roots());
     if !clones {
         let state =
@@ -328,7 +331,7 @@ fn recovered_and_undone(server: &Server, clones: bool) {
             pair.ends(&rewind, 0);
         }
         let start = Instant::now();
-        let mut child = pair.command(if there { &rewind } else { &["undo", "data"] });
+        let mut child = pair.command(if there { &rewind } else { &["undo", "data", "--yes"] });
         let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let aside = old.pgdata().join("global/pg_control.forkpoint");
         let begun = || if there { aside.exists() } else { !old.pgdata().join("global/pg_control").exists() };
@@ -343,7 +346,7 @@ fn recovered_and_undone(server: &Server, clones: bool) {
         let state = json["state"].as_str().unwrap();
         halfway[usize::from(there)] += u32::from(matches!(state, "in_progress" | "undoing"));
         if state != "undone" {
-            pair.ends(&["undo", "data"], 0);
+            pair.ends(&["undo", "data", "--yes"], 0);
         }
         assert_same(&tree(&pair.roots()), &before, &format!("round {round}, killed while {state}"));
     }
@@ -371,6 +374,7 @@ fn recovered_and_undone(server: &Server, clones: bool) {
     let (status, text) = pair.run(&["rewind", "-D", "data", "--source-pgdata", "same", "--bindir", bin]);
     assert_eq!(status, Some(0), "{text}");
     assert!(text.contains("no rewind required") && !waiting.exists(), "{}: {text}", crashed.display());
+    assert!(text.contains("from before crash recovery") && text.contains("is removed"), "{text}");
     // a server ran between the recovery and the next run: undo must not lead back to before that
     old.start();
     old.stop(Mode::Immediate);
@@ -394,7 +398,7 @@ fn recovered_and_undone(server: &Server, clones: bool) {
     assert!(!text.contains("is kept as a clone") && waiting.exists(), "{text}");
     assert!(text.contains("has changed since it was recovered"), "{text}");
     // someone's directory stays; and nothing is made in the source
-    pair.ends(&["undo", "data"], 0);
+    pair.ends(&["undo", "data", "--yes"], 0);
     fs::remove_dir_all(&waiting).unwrap();
     fs::create_dir(&waiting).unwrap();
     fs::write(waiting.join("making"), "mine").unwrap();
@@ -402,7 +406,7 @@ fn recovered_and_undone(server: &Server, clones: bool) {
     old.stop(Mode::Immediate);
     let text = pair.ends(&rewind, 0);
     assert!(text.contains("lies there from before") && waiting.join("making").exists(), "{text}");
-    pair.ends(&["undo", "data"], 0);
+    pair.ends(&["undo", "data", "--yes"], 0);
     old.start();
     old.stop(Mode::Immediate);
     let unchanged = tree(std::slice::from_ref(&source));

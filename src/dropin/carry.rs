@@ -74,7 +74,7 @@ pub fn unfinished(
             log.note("an earlier rewind stopped half-way and is resumed");
             let going = Going { threads: threads(), ..Going::default() };
             let resumed = rewind::resume(target, undo_dir.as_deref(), &going, &disk, progress);
-            resumed.map_err(|error| failed(&error, target, log))?;
+            resumed.map_err(|error| failed(&error, target, false, log))?;
             log.info("Done!");
             Ok(true)
         }
@@ -225,14 +225,18 @@ pub fn left(target: &Path, options: &Options, log: &mut Log<'_>) -> Option<PathB
 
 /// There is nothing to undo: the target was recovered, as a server does it at every start after a crash.
 pub fn not_needed(early: Option<&Path>, log: &mut Log<'_>) {
-    if let Some(path) = early
-        && let Err(error) = early::discard(&RealDisk::new(), path)
-    {
-        log.note(&format!("{error}. It is of no use any more"));
+    let Some(path) = early else { return };
+    match early::discard(&RealDisk::new(), path) {
+        Ok(()) => log.note(&format!(
+            "the target needs no rewind: the clone of it from before crash recovery, \"{}\", is removed",
+            path.display()
+        )),
+        Err(error) => log.note(&format!("{error}. It is of no use any more")),
     }
 }
 
-/// Carries the plan out; `shown`: with progress out of so many bytes.
+/// Carries the plan out; `early`: the target's clone from before crash recovery; `recovered`: this run has let a server
+/// recover it; `shown`: with progress out of so many bytes.
 ///
 /// # Errors
 /// It did not get to its end; that was said.
@@ -240,7 +244,7 @@ pub fn out(
     diagnosis: &Arc<Diagnosis>,
     plan: &Plan,
     options: &Options,
-    (early, shown): (Option<PathBuf>, Option<u64>),
+    ((early, recovered), shown): ((Option<PathBuf>, bool), Option<u64>),
     progress: &Progress,
     log: &mut Log<'_>,
 ) -> Result<(), Ended> {
@@ -278,7 +282,7 @@ pub fn out(
     let target = plan.target.path.as_path();
     let outcome = match result {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => return Err(failed(&error, target, log)),
+        Ok(Err(error)) => return Err(failed(&error, target, recovered, log)),
         // the message of the bug was printed where it happened
         Err(_) => return Err(FAILED),
     };
@@ -292,7 +296,7 @@ pub fn out(
     Ok(())
 }
 
-fn failed(error: &Failed, target: &Path, log: &mut Log<'_>) -> Ended {
+fn failed(error: &Failed, target: &Path, recovered: bool, log: &mut Log<'_>) -> Ended {
     if matches!(error.trouble, Trouble::Cancelled) && !error.halfway {
         return INTERRUPTED;
     }
@@ -305,7 +309,8 @@ fn failed(error: &Failed, target: &Path, log: &mut Log<'_>) -> Ended {
              says more."
         ));
     } else {
-        log.detail("Nothing in the target was changed.");
+        let but = if recovered { " but by crash recovery" } else { "" };
+        log.detail(&format!("Nothing in the target was changed{but}."));
     }
     end
 }

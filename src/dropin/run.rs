@@ -40,6 +40,8 @@ struct Sides<'a> {
     restore: Option<String>,
     /// The target as it was before crash recovery.
     early: Option<PathBuf>,
+    /// This run let a server recover the target.
+    recovered: bool,
 }
 
 /// What pg_rewind finds out before it looks at files.
@@ -79,7 +81,7 @@ pub fn run(options: &Options, threads: usize, progress: &Progress, log: &mut Log
     let restore =
         if options.restore_target_wal { Some(find(log)?.restore_command(target, log)?) } else { None };
     let mut ours = control::read(target, major, log)?;
-    let mut early = None;
+    let (mut early, mut recovered) = (None, false);
     if !options.no_ensure_shutdown && ours.unclean() {
         let server = find(log)?;
         server.announce(log);
@@ -87,11 +89,22 @@ pub fn run(options: &Options, threads: usize, progress: &Progress, log: &mut Log
             let theirs = quiet(major, |log| control::read(source, major, log));
             if let Ok(theirs) = theirs {
                 let restore = restore.clone();
-                Sides { options, target, source, major, ours, theirs, restore, early: None }
-                    .before_recovery(progress, log)?;
+                Sides {
+                    options,
+                    target,
+                    source,
+                    major,
+                    ours,
+                    theirs,
+                    restore,
+                    early: None,
+                    recovered: false,
+                }
+                .before_recovery(progress, log)?;
             }
             early = carry::before_recovery((target, source), options, progress, log)?;
             server.recover(target, log)?;
+            recovered = true;
             carry::recovered(early.as_deref(), target, log);
             ours = control::read(target, major, log)?;
         }
@@ -100,7 +113,7 @@ pub fn run(options: &Options, threads: usize, progress: &Progress, log: &mut Log
     }
     let theirs = control::read(source, major, log)?;
     control::check(&ours, &theirs, log)?;
-    let sides = Sides { options, target, source, major, ours, theirs, restore, early };
+    let sides = Sides { options, target, source, major, ours, theirs, restore, early, recovered };
     let Some(position) = sides.position(log)? else {
         return sides.nothing_to_do(threads, progress, log);
     };
@@ -311,7 +324,8 @@ impl Sides<'_> {
         if !self.options.dry_run {
             let scratch = self.fetch(&fetched, &mut plan, log)?;
             let shown = self.options.progress.then_some(fetch);
-            carry::out(diagnosis, &plan, self.options, (self.early.clone(), shown), progress, log)?;
+            let target = (self.early.clone(), self.recovered);
+            carry::out(diagnosis, &plan, self.options, (target, shown), progress, log)?;
             drop(scratch);
         }
         if self.options.progress {
@@ -345,7 +359,9 @@ fn refuse(objections: &[String], sides: &Sides<'_>, log: &mut Log<'_>) -> Result
         log.error(text);
     }
     log.fatal(last);
-    log.detail("Nothing was written. pg_rewind does not look at this before it begins.");
+    let written =
+        if sides.recovered { "Nothing was written but by crash recovery." } else { "Nothing was written." };
+    log.detail(&format!("{written} pg_rewind does not look at this before it begins."));
     let (target, source) = (sides.target.display(), sides.source.display());
     log.hint(&format!("\"forkpoint plan {target} {source}\" says what can be done."));
     Err(FAILED)

@@ -43,11 +43,11 @@ pub fn not_quiet(target: &Path) -> String {
     )
 }
 
-/// What undo throws away where a server has worked on the result.
+/// What undo by a clone throws away.
 pub fn drops_work(target: &Path) -> String {
     format!(
-        "A server has worked on {} since the rewind. All that it did since then goes away, its log files in that directory \
-         too.",
+        "{} becomes what it was when its clone was made. All that came into it since then goes away: what a server did \
+         there, its log files in that directory too, and every file that was put there.",
         words::path(target)
     )
 }

@@ -84,7 +84,7 @@ pub struct RewindView {
     pub replayed: bool,
     /// The store has a complete clone of what was there before: it can be undone also after a server has worked on it.
     pub clone: bool,
-    /// Undoing throws away what a server did on the result.
+    /// Undoing throws away what came into the data directory since.
     pub undo_drops_work: bool,
 }
 
@@ -152,7 +152,12 @@ fn next_steps(target: &Path, status: &Status) -> Vec<String> {
         }
         State::Done => {
             let rewind = status.rewind.as_ref();
-            if rewind.is_some_and(|r| r.drops_work) {
+            if rewind.is_some_and(|r| r.early) {
+                steps.push(format!(
+                    "`forkpoint undo {target}` puts it back to what it was before crash recovery, and throws away what came \
+                     into it since."
+                ));
+            } else if rewind.is_some_and(|r| r.drops_work) {
                 steps.push(format!(
                     "`forkpoint undo {target}` puts it back to what it was, and throws away what the server did since."
                 ));

@@ -75,8 +75,8 @@ pub fn ready<D>(
     }
 }
 
-/// Whether undoing throws away what a server did since; then nothing may run on the directory, and where it was not shut
-/// down `watch` looks whether it stays as it is.
+/// Whether undoing throws away what came into the directory since. Where a server has worked on it, none may run any more,
+/// and if it was not shut down `watch` looks whether it stays as it is.
 ///
 /// # Errors
 /// Whoever asks may not, how it stands cannot be seen, or a server runs on it.
@@ -86,8 +86,10 @@ pub fn ready_to_undo(
     watch: impl FnOnce() -> Result<bool, Trouble>,
 ) -> Result<bool, NotReady> {
     disk.as_owner(target)?;
-    let drops = status(target, undo_dir, disk)?.rewind.is_some_and(|rewind| rewind.drops_work);
-    if drops && !shut_down(target) && !watch()? {
+    let rewind = status(target, undo_dir, disk)?.rewind;
+    let drops = rewind.as_ref().is_some_and(|rewind| rewind.drops_work);
+    let worked_on = rewind.is_some_and(|rewind| rewind.worked_on);
+    if worked_on && !shut_down(target) && !watch()? {
         return Err(NotReady::Busy);
     }
     Ok(drops)

@@ -74,7 +74,11 @@ pub struct Rewind {
     pub kept: bool,
     /// There is a complete clone of what was there before.
     pub clone: bool,
-    /// Undoing it throws away what a server did since.
+    /// It is of before a server recovered the target.
+    pub early: bool,
+    /// Somebody has worked on the result, so that only the clone leads back.
+    pub worked_on: bool,
+    /// Undoing it throws away what came into the target since.
     pub drops_work: bool,
     /// Why it cannot be undone, if it cannot.
     pub no_undo: Option<String>,
@@ -142,9 +146,10 @@ pub fn status(target: &Path, undo_dir: Option<&Path>, disk: &dyn Disk) -> Result
         _ => undo::impossible(disk, found.root, target, &manifest, &journal)?,
     };
     let clone = manifest.clone.is_some();
-    let drops_work = clone
-        && journal.undo_begun.is_none()
-        && undo::by_changes(disk, found.root, target, &manifest, &journal)?.is_some();
+    // the way back by a clone takes away what came later; from before a recovery there is no other
+    let early = manifest.clone.as_ref().is_some_and(|note| note.early.is_some());
+    let by_clone = clone && journal.undo_begun.is_none();
+    let worked_on = by_clone && undo::by_changes(disk, found.root, target, &manifest, &journal)?.is_some();
     let rewind = Rewind {
         store,
         operation: manifest.operation,
@@ -159,7 +164,9 @@ pub fn status(target: &Path, undo_dir: Option<&Path>, disk: &dyn Disk) -> Result
         replayed,
         kept: manifest.undo,
         clone,
-        drops_work,
+        early,
+        worked_on,
+        drops_work: worked_on || by_clone && early,
         no_undo,
     };
     Ok(Status { state, strange: told, without_store: None, rewind: Some(rewind) })
