@@ -204,7 +204,7 @@ fn figures(picture: &Picture) -> Vec<(&'static str, String)> {
             match picture.to_copy {
                 Some(n) => {
                     format!(
-                        "{} = {} by the target's WAL; all files: 7",
+                        "{} = {} by the target's WAL; the rest: view 7",
                         words::count(n),
                         words::block_bytes(n)
                     )
